@@ -1,0 +1,1 @@
+"""The node agent: eBPF programs, host and usage collectors, one Prometheus endpoint."""

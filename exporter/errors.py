@@ -1,0 +1,57 @@
+"""The few errors that kernmesh raises, each holding its datum.
+
+Messages follow one form: place: problem, got X, want Y, and what to do.
+They are caught only at the edges: registry, sampler, agent loop, cli.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+
+class Problem(NamedTuple):
+    """One thing that is wrong in an input file.
+
+    `file` is as the user typed it; `line` counts from 1, 0 where no line is known;
+    `path` is the key path inside the file ("ebpf.max_series"), "" for the whole file.
+    """
+
+    file: str
+    line: int
+    path: str
+    text: str
+
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.line}" if self.line else self.file
+        return f"{place}: {self.path}: {self.text}" if self.path else f"{place}: {self.text}"
+
+
+class KernmeshError(Exception):
+    """Whatever kernmesh itself finds wrong; its text is one line for a user."""
+
+
+class ConfigError(KernmeshError):
+    """Input files are wrong. `problems` has all that was found, in file order, never empty."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+class BpfError(KernmeshError):
+    """The kernel or libbpf refused something. `log` is the full verifier log, "" if there is none."""
+
+    def __init__(self, text: str, log: str = "") -> None:
+        self.log = log
+        super().__init__(text)
+
+
+class NoData(KernmeshError):
+    """A collector has nothing to say here, and that is no failure: the text says why."""
+
+
+class DecodeError(KernmeshError):
+    """A key's bytes cannot be put into words: that row is counted and left out."""
+
+
+class SkipRow(Exception):
+    """A decoder asks that this row be left out, as a filter does: no error, not counted."""
