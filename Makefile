@@ -1,0 +1,104 @@
+# Two commands matter: `make run` and `make test`; both rest on `make setup`.
+# Everything that gets installed is installed from here; nothing outside .venv, .cache and
+# the Debian packages named below is touched.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+CACHE  := .cache
+
+# To run: libbpf1 loads BPF objects; clang and libbpf-dev compile them; the rest makes the venv.
+RUN_PACKAGES  := python3 python3-venv make clang libbpf1 libbpf-dev
+# To test: oracles and faults from user space.
+TEST_PACKAGES := bpftool util-linux procps binutils gcc libc6-dev
+
+.PHONY: help setup run test packages test-packages bpf format lint types unit bench lock clean
+
+help:
+	@echo 'make run    set up and start the agent in the foreground (root: everything; else: what needs no root)'
+	@echo 'make test   set up and run format check, lint, mypy --strict and pytest with real BPF'
+	@echo 'make bench  the tables of speed and size (minutes)'
+	@echo 'make setup  Debian packages, virtual environment, BPF objects; idempotent'
+	@echo 'make lock   resolve the dependencies anew into requirements/'
+	@echo 'make clean  remove what was built'
+
+setup: packages $(VENV)/.installed bpf
+
+run: setup
+	exec $(BIN)/kernmesh agent
+
+test: setup test-packages $(VENV)/.installed-dev $(CACHE)/peers/.prometheus format lint types unit
+
+# A dry look first, so that a second run asks no registry and needs no root.
+define install_packages
+	@missing=''; for package in $(1); do \
+	  dpkg-query -W -f '$${db:Status-Status}' $$package 2>/dev/null | grep -qx installed || missing="$$missing $$package"; done; \
+	if [ -z "$$missing" ]; then exit 0; fi; \
+	if [ "$$(id -u)" = 0 ]; then as_root=''; elif sudo -n true 2>/dev/null; then as_root='sudo -n'; \
+	else echo "setup: not root, so these Debian packages stay missing:$$missing (apt-get install$$missing)" >&2; exit 0; fi; \
+	echo "setup: installing$$missing"; \
+	$$as_root apt-get update -q >/dev/null && \
+	$$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $$missing >/dev/null
+endef
+
+packages:
+	$(call install_packages,$(RUN_PACKAGES))
+
+test-packages:
+	$(call install_packages,$(TEST_PACKAGES))
+
+PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+$(VENV)/.installed: pyproject.toml requirements/run.lock | packages
+	@echo 'setup: virtual environment in $(VENV)'
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP_INSTALL) --require-hashes -r requirements/run.lock
+	@$(PIP_INSTALL) --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed requirements/dev.lock
+	@echo 'setup: what the tests need'
+	@$(PIP_INSTALL) --require-hashes -r requirements/dev.lock
+	@touch $@
+
+# Without a compiler (not root, nothing installed) the agent still runs: each program says why it is off.
+bpf: | packages
+	@if command -v clang >/dev/null; then $(MAKE) --no-print-directory -C bpf; \
+	else echo 'setup: no clang, so the BPF objects are not compiled' >&2; fi
+
+# A real Prometheus for the tests, unpacked and not installed: a developer's machine gets no daemon.
+$(CACHE)/peers/.prometheus:
+	@mkdir -p $(@D)
+	@cd $(@D) && (apt-get download -q prometheus >/dev/null 2>&1 || \
+	  { apt-get update -q >/dev/null && apt-get download -q prometheus >/dev/null; })
+	@cd $(@D) && dpkg -x prometheus_*.deb . && rm prometheus_*.deb
+	@touch $@
+
+format:
+	$(BIN)/ruff format --check --quiet .
+
+lint:
+	$(BIN)/ruff check --quiet .
+
+types:
+	$(BIN)/mypy
+
+unit:
+	$(BIN)/pytest -q
+
+bench: setup test-packages $(VENV)/.installed-dev
+	$(BIN)/python -m benchmarks
+
+# The locks hold versions and hashes only; where packages come from is the machine's own setting.
+LOCK = $(CACHE)/lock/bin/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras \
+	--no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-header
+
+lock:
+	@$(PYTHON) -m venv $(CACHE)/lock && $(CACHE)/lock/bin/pip install --quiet pip-tools
+	@mkdir -p requirements
+	$(LOCK) --extra build --output-file requirements/run.lock pyproject.toml
+	$(LOCK) --extra dev --constraint requirements/run.lock --output-file requirements/dev.lock pyproject.toml
+
+clean:
+	rm -rf $(VENV) $(CACHE) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	$(MAKE) --no-print-directory -C bpf clean
