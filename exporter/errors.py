@@ -54,4 +54,11 @@ class DecodeError(KernmeshError):
 
 
 class SkipRow(Exception):
-    """A decoder asks that this row be left out, as a filter does: no error, not counted."""
+    """A decoder asks that this row be left out, as a filter does: no error, not counted.
+
+    `provisional`: it may be wanted at a later scrape (what it was filtered by is not final).
+    """
+
+    def __init__(self, provisional: bool = False) -> None:
+        self.provisional = provisional
+        super().__init__()

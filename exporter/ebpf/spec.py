@@ -12,12 +12,19 @@ BucketType = Literal["exp2", "exp2zero", "linear", "fixed"]
 
 
 class DecoderSpec(Struct, frozen=True, forbid_unknown_fields=True):
-    """One step from key bytes to label text. Options apply to the decoder that `name` says."""
+    """One step from key bytes to label text. Options apply to the decoder that `name` says.
+
+    `controller` is ours and cgroup's: the hierarchy that the id belongs to ("memory"); "" is the
+    unified one. The two cache sizes are upstream's, read and without effect: ours are bounded.
+    """
 
     name: str
     static_map: dict[str, str] = {}
     allow_unknown: bool = False
     regexps: tuple[str, ...] = ()
+    controller: str = ""
+    lru_cache_size: int = 0
+    skip_cache_size: int = 0
 
 
 class LabelSpec(Struct, frozen=True, forbid_unknown_fields=True):
