@@ -1,0 +1,56 @@
+"""PCI vendor, device and class names from pci.ids (Debian's package pci.ids), read when needed.
+
+The file is looked through once per name and not kept: it has 35,000 lines, a machine a few devices.
+Where it is missing, nothing has a name and the decoders give hexadecimal numbers.
+"""
+
+from functools import lru_cache
+from pathlib import Path
+
+from exporter.hostfs import HostFs
+
+# The package's place, inside our own image first, then on the host.
+_PLACES = ("usr/share/misc/pci.ids", "usr/share/hwdata/pci.ids")
+
+
+class PciNames:
+    """Lookups by hexadecimal id, lower case, as the file has them. None: no such id, or no file."""
+
+    def __init__(self, fs: HostFs) -> None:
+        roots = dict.fromkeys((Path("/"), fs.root)) if fs == HostFs() else {fs.root: None}
+        self._paths = [root / place for root in roots for place in _PLACES]
+        self._find = lru_cache(maxsize=1024)(self._look_up)
+
+    def present(self) -> bool:
+        return any(path.is_file() for path in self._paths)
+
+    def vendor(self, vendor: str) -> str | None:
+        return self._find(f"{vendor}  ", None)
+
+    def device(self, vendor: str, device: str) -> str | None:
+        return self._find(f"{vendor}  ", f"\t{device}  ")
+
+    def device_class(self, class_id: str) -> str | None:
+        return self._find(f"C {class_id}  ", None)
+
+    def subclass(self, class_id: str, subclass: str) -> str | None:
+        return self._find(f"C {class_id}  ", f"\t{subclass}  ")
+
+    def _look_up(self, head: str, member: str | None) -> str | None:
+        """`head` begins a line at the margin, `member` one that is indented by a tab below it."""
+        for path in self._paths:
+            try:
+                with path.open(encoding="utf-8", errors="replace") as lines:
+                    inside = False
+                    for line in lines:
+                        if line[0] not in "\t#\n":
+                            if inside:
+                                return None
+                            inside = line.startswith(head)
+                            if inside and member is None:
+                                return line[len(head) :].strip()
+                        elif inside and member is not None and line.startswith(member):
+                            return line[len(member) :].strip()
+            except OSError:
+                continue
+        return None
