@@ -1,0 +1,44 @@
+"""/proc/meminfo: how much of the node's memory is in use.
+
+Pure: text in, numbers out. Kernel: fs/proc/meminfo.c, mm/show_mem.c si_mem_available().
+"""
+
+from typing import NamedTuple
+
+from exporter.errors import KernmeshError
+
+
+class Memory(NamedTuple):
+    """Bytes. `available` is the kernel's estimate of what new work can have without swapping:
+    free memory and the part of the page cache and slabs that can be had back."""
+
+    total: int
+    available: int
+
+
+def parse_memory(text: str, place: str = "/proc/meminfo") -> Memory:
+    """From the text of /proc/meminfo. Raises KernmeshError where MemTotal or MemAvailable
+    (Linux 3.14 and later) are missing or make no sense."""
+    found: dict[str, int] = {}
+    for line in text.splitlines():
+        key, _, rest = line.partition(":")
+        if key in ("MemTotal", "MemAvailable"):
+            parts = rest.split()
+            if len(parts) != 2 or not parts[0].isdecimal() or parts[1] != "kB":
+                raise KernmeshError(f"{place}: {key}: got {rest.strip()!r}, want a number of kB")
+            found[key] = int(parts[0]) * 1024
+    missing = [key for key in ("MemTotal", "MemAvailable") if key not in found]
+    if missing:
+        raise KernmeshError(f"{place}: no {' and no '.join(missing)} line (Linux before 3.14?)")
+    memory = Memory(found["MemTotal"], found["MemAvailable"])
+    if not 0 <= memory.available <= memory.total or memory.total == 0:
+        raise KernmeshError(
+            f"{place}: MemAvailable {memory.available} of MemTotal {memory.total} makes no sense"
+        )
+    return memory
+
+
+def used_percent(memory: Memory) -> float:
+    """Share of memory that is not available to new work, 0 to 100: MemTotal − MemAvailable,
+    which is what node-metrics and crane's Prometheus rules call mem_usage_active."""
+    return 100.0 * (memory.total - memory.available) / memory.total

@@ -1,0 +1,1 @@
+"""HTML pages of the agent: a template and the plain values that it shows."""

@@ -1,0 +1,1 @@
+"""The agent's HTTP side: Starlette routes on uvicorn's httptools protocol, with own limits."""

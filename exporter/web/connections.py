@@ -1,0 +1,295 @@
+"""One client's connection: uvicorn's httptools protocol with the deadlines and caps it lacks.
+
+A connection waits either for its client (a request to become complete, the next request, an
+answer to be read) or for us. Each wait for the client has a deadline, and when the house is
+full, the connection that waits longest for its client makes room. Knows no routes.
+"""
+
+import asyncio
+from typing import Any, NoReturn
+
+from exporter.web.limits import Limits
+from exporter.web.uvicorn_lean import hold_off_command_line
+
+hold_off_command_line()
+
+from uvicorn.config import Config  # noqa: E402
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol  # noqa: E402
+from uvicorn.server import ServerState  # noqa: E402
+
+STALL_GRACE_SECONDS = 1.0
+
+
+class Refused(Exception):
+    """Raised inside the parser's callbacks to stop at a request that breaks a limit."""
+
+    def __init__(self, status: int, text: str) -> None:
+        self.status = status
+        super().__init__(text)
+
+
+class House:
+    """All connections of one server, and the counts of what had to be done to keep it open."""
+
+    def __init__(self, app: Any, limits: Limits) -> None:
+        self.limits = limits
+        self.state = ServerState()
+        self.empty = asyncio.Event()
+        self.empty.set()
+        self.evicted = 0
+        """Closed to make room for a newer connection."""
+        self.timed_out = 0
+        """Closed because the client let a deadline pass."""
+        self.refused = 0
+        """Closed at once: the house was full and everybody in it was being served."""
+        self.config = Config(
+            app,
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            ws="none",
+            proxy_headers=False,
+            server_header=False,
+            date_header=False,
+            interface="asgi3",
+            timeout_keep_alive=limits.idle_seconds,  # type: ignore[arg-type] # for call_later
+        )
+        self.config.load()
+
+    def connection(self) -> "Connection":
+        """The protocol factory for loop.create_server."""
+        return Connection(self)
+
+    @property
+    def members(self) -> "set[Connection]":
+        return self.state.connections  # type: ignore[return-value] # only we make them
+
+    def make_room(self) -> bool:
+        """Whether one more may come in; it closes another one for that if need be."""
+        if len(self.members) < self.limits.connections:
+            return True
+        waiting = [(c.waits_since, id(c), c) for c in self.members if c.waits_since is not None]
+        if not waiting:
+            return False
+        self.evicted += 1
+        min(waiting)[2].abort()
+        return True
+
+    def cut_longest_stalled(self, now: float) -> None:
+        """Keeps the number of answers held up by their readers, and their memory, bounded."""
+        stalled = [(c.stalled_since, id(c), c) for c in self.members if c.stalled_since is not None]
+        if len(stalled) > self.limits.stalled and now - min(stalled)[0] > STALL_GRACE_SECONDS:
+            self.evicted += 1
+            min(stalled)[2].abort()
+
+
+class Connection(HttpToolsProtocol):
+    def __init__(self, house: House) -> None:
+        super().__init__(house.config, house.state, {}, asyncio.get_running_loop())
+        self.house = house
+        self.limits = house.limits
+        self.waits_since: float | None = None
+        """Loop time since when nothing happens because of the client; None: it is our turn."""
+        self.stalled_since: float | None = None
+        """Loop time since when the answer in progress is held up by its reader."""
+        self.refusal: Refused | None = None
+        self.in_message = False
+        self.half_closed = False
+        self.in_body = False
+        self.head_bytes = 0
+        self.body_bytes = 0
+        self.unfinished_bytes = 0
+        self.request_timer: asyncio.TimerHandle | None = None
+        self.write_timer: asyncio.TimerHandle | None = None
+
+    # What asyncio calls
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        if not self.house.make_room():
+            self.house.refused += 1
+            self.transport = transport
+            transport.abort()
+            return
+        super().connection_made(transport)
+        self.house.empty.clear()
+        self.waits_since = self.loop.time()
+        self._expect_request()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._cancel_timers()
+        super().connection_lost(exc)
+        if not self.house.members:
+            self.house.empty.set()
+
+    def data_received(self, data: bytes) -> None:
+        if self.transport.is_closing():
+            return  # aborted or refused; what was read before still arrives
+        self._expect_request()
+        super().data_received(data)  # also stops uvicorn's idle timer
+        if self.transport.is_closing() or not self.in_message:
+            return
+        self.unfinished_bytes += len(data)  # the parser keeps what has no line end yet
+        if not self.in_body and self.unfinished_bytes > self.limits.head_bytes:
+            self._refuse(431, "request header fields too large")
+        elif self.unfinished_bytes > self.limits.head_bytes + self.limits.body_bytes:
+            self._refuse(413, "request body too large")
+
+    def eof_received(self) -> bool:  # type: ignore[override] # asyncio reads the answer
+        """A client that shuts down only its sending side still gets its answer."""
+        if not self._answering() or self.scheme == "https":
+            return False
+        self.half_closed = True
+        self.waits_since = self.loop.time()  # or it is gone altogether: first to make room
+        self.cycle.keep_alive = False
+        return True
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        now = self.loop.time()
+        self.stalled_since = self.waits_since = now
+        if self.write_timer is None:
+            self.write_timer = self.loop.call_later(self.limits.write_seconds, self._write_late)
+        self.house.cut_longest_stalled(now)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self.stalled_since = None
+        self.waits_since = self.loop.time() if self.half_closed else None
+
+    # What the parser calls
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self.in_message, self.in_body = True, False
+        self.head_bytes = self.body_bytes = self.unfinished_bytes = 0
+        self._expect_request()
+
+    def on_url(self, url: bytes) -> None:
+        super().on_url(url)
+        self._count_head(len(url))
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._count_head(len(name) + len(value) + 4)
+        super().on_header(name, value)
+        if name.lower() == b"content-length" and int(value) > self.limits.body_bytes:
+            self._stop(413, "request body too large")
+
+    def on_headers_complete(self) -> None:
+        if len(self.pipeline) >= self.limits.pipelined:
+            self._stop(400, "too many requests sent ahead")
+        self.in_body = True
+        self.waits_since = None
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        self.body_bytes += len(body)  # chunked bodies do not say their length beforehand
+        if self.body_bytes > self.limits.body_bytes:
+            self._stop(413, "request body too large")
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        self.in_message = False
+        self._cancel_request_timer()
+        if not self._answering() and self.timeout_keep_alive_task is None:
+            # Answered before its body was here: uvicorn's idle timer has been and gone.
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.limits.idle_seconds, self.timeout_keep_alive_handler
+            )
+
+    # What uvicorn calls
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self.stalled_since = None
+        self.waits_since = None if self._answering() else self.loop.time()
+        if not self.transport.is_closing():
+            self._cancel_write_timer()  # unsent rest: the idle deadline's business
+        else:
+            self._expect_flush()
+
+    def send_400_response(self, msg: str) -> None:
+        """uvicorn's word for a parser error, ours among them."""
+        if self.refusal is not None:
+            self._refuse(self.refusal.status, str(self.refusal))
+        else:
+            self._refuse(400, "not an HTTP request")
+
+    def timeout_keep_alive_handler(self) -> None:
+        self.abort()
+
+    def abort(self) -> None:
+        """Closes at once: what is unsent is dropped, so nothing waits for the client."""
+        self._cancel_timers()
+        self.house.members.discard(self)
+        if not self.transport.is_closing() or self.transport.get_write_buffer_size():
+            self.transport.abort()
+
+    # Deadlines
+
+    def _answering(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def _expect_request(self) -> None:
+        if self.request_timer is None:
+            self.request_timer = self.loop.call_later(
+                self.limits.request_seconds, self._request_late
+            )
+
+    def _request_late(self) -> None:
+        self.request_timer = None
+        if self._answering():
+            self._expect_request()  # our turn: reading may even be paused
+            return
+        self.house.timed_out += 1
+        self.abort()
+
+    def _write_late(self) -> None:
+        self.write_timer = None
+        self.house.timed_out += 1
+        self.abort()
+
+    def _cancel_request_timer(self) -> None:
+        if self.request_timer is not None:
+            self.request_timer.cancel()
+            self.request_timer = None
+
+    def _expect_flush(self) -> None:
+        """A closing connection stays open until its client has taken the rest."""
+        if self.write_timer is None and self.transport.get_write_buffer_size():
+            self.write_timer = self.loop.call_later(self.limits.write_seconds, self._write_late)
+
+    def _cancel_write_timer(self) -> None:
+        if self.write_timer is not None:
+            self.write_timer.cancel()
+            self.write_timer = None
+
+    def _cancel_timers(self) -> None:
+        self._unset_keepalive_if_required()
+        self._cancel_write_timer()
+        self._cancel_request_timer()
+
+    # Refusals
+
+    def _count_head(self, size: int) -> None:
+        self.head_bytes += size
+        if self.head_bytes > self.limits.head_bytes:
+            self._stop(431, "request header fields too large")
+
+    def _stop(self, status: int, text: str) -> NoReturn:
+        """Ends the parsing: httptools turns this into its own error, uvicorn into
+        send_400_response, which finds the reason here."""
+        self.refusal = Refused(status, text)
+        raise self.refusal
+
+    def _refuse(self, status: int, text: str) -> None:
+        if self._answering():
+            self.abort()  # an answer in between would be taken for part of the one under way
+            return
+        body = f"{text}\n".encode()
+        self.transport.write(
+            b"%scontent-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\n"
+            b"connection: close\r\n\r\n%s" % (STATUS_LINE[status], len(body), body)
+        )
+        self.transport.close()
+        self._expect_flush()
