@@ -8,8 +8,9 @@ from typing import NamedTuple, Protocol
 
 
 class MapInfo(NamedTuple):
-    """A map as loaded. `cpus` is 1 for a shared map, else the number of possible CPUs; a row's
-    value then has `cpus` parts of `value_stride` = round_up(value_size, 8) bytes each.
+    """A map as loaded. `cpus` is 1 for a shared map, whose `value_stride` is its value_size; else
+    the number of possible CPUs: a row's value then has `cpus` parts of `value_stride` =
+    round_up(value_size, 8) bytes each.
     `kind` is the kernel's name: "hash", "lru_hash", "percpu_hash", "array", "percpu_array" …
     `bytes` is the kernel memory it holds (fdinfo memlock), None where the kernel does not say."""
 
@@ -31,7 +32,7 @@ class MapRows(NamedTuple):
 
     keys: bytes
     values: bytes
-    count: int
+    count: int  # type: ignore[assignment]  # tuple has a method of this name
 
 
 class BpfMap(Protocol):
@@ -46,7 +47,8 @@ class BpfMap(Protocol):
 
 class AttachedFunction(NamedTuple):
     """A BPF function that is in the kernel. `hook` is its ELF section ("tp_btf/timer_start").
-    run_time_ns and run_count are 0 unless kernel.bpf_stats_enabled is set; None if unknown."""
+    run_time_ns and run_count are 0 unless kernel.bpf_stats_enabled is set; None if unknown.
+    `missed` runs were left out by the kernel because the CPU was in a BPF function already."""
 
     name: str
     hook: str
@@ -55,6 +57,7 @@ class AttachedFunction(NamedTuple):
     attached: bool
     run_time_ns: int | None
     run_count: int | None
+    missed: int | None = None
 
 
 class LoadedProgram(Protocol):

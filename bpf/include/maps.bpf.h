@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: GPL-2.0
+// Verbs for maps and hooks, neutral to who loads the program: a program says what it counts and
+// where it hooks, never which helper or map type does it.
+//
+// Each map has two companions that the agent knows by name:
+//   shared_<map>   (rodata) set at load where per-CPU values would not fit the map budget; the
+//                  map is then shared between CPUs and additions are atomic
+//   refused_<map>  (bss) updates that the kernel refused because the map was full
+#pragma once
+
+#include "kernel.h"
+
+#define KM_EEXIST 17
+
+#define KM_MAP(map, kind, key_type, value_type, entries)                                          \
+	struct {                                                                                  \
+		__uint(type, kind);                                                               \
+		__uint(max_entries, entries);                                                     \
+		__type(key, key_type);                                                            \
+		__type(value, value_type);                                                        \
+	} map SEC(".maps");                                                                       \
+	u64 refused_##map
+
+// One u64 for each key; count() adds to it.
+#define COUNTER_MAP(map, key_type, entries)                                                       \
+	KM_MAP(map, BPF_MAP_TYPE_PERCPU_HASH, key_type, u64, entries);                            \
+	const volatile bool shared_##map = false
+
+// What one hook leaves for another; whoever puts drops. When full, further puts are refused.
+#define SCRATCH_MAP(map, key_type, value_type, entries)                                           \
+	KM_MAP(map, BPF_MAP_TYPE_HASH, key_type, value_type, entries)
+
+// The same for what nobody drops: when full, the longest unused gives way.
+#define RECENT_MAP(map, key_type, value_type, entries)                                            \
+	KM_MAP(map, BPF_MAP_TYPE_LRU_HASH, key_type, value_type, entries)
+
+static __always_inline void km_add(u64 *value, u64 n, bool shared)
+{
+	if (shared)
+		__sync_fetch_and_add(value, n);
+	else
+		*value += n;
+}
+
+// The value of key, made from `zero` if it is new; NULL, counted, where the map is full.
+static __always_inline void *km_value(void *map, const void *key, const void *zero, u64 *refused)
+{
+	void *value = bpf_map_lookup_elem(map, key);
+	long err;
+
+	if (value)
+		return value;
+	err = bpf_map_update_elem(map, key, zero, BPF_NOEXIST);
+	if (!err || err == -KM_EEXIST)
+		value = bpf_map_lookup_elem(map, key);
+	if (!value)
+		__sync_fetch_and_add(refused, 1);
+	return value;
+}
+
+static __always_inline void km_count(void *map, const void *key, u64 n, bool shared, u64 *refused)
+{
+	const u64 zero = 0;
+	u64 *value = km_value(map, key, &zero, refused);
+
+	if (value)
+		km_add(value, n, shared);
+}
+
+static __always_inline void km_put(void *map, const void *key, const void *value, u64 *refused)
+{
+	if (bpf_map_update_elem(map, key, value, BPF_ANY))
+		__sync_fetch_and_add(refused, 1);
+}
+
+// key and value are pointers in all of these; get() gives NULL where there is no such key.
+#define count(map, key, n) km_count(&map, key, n, shared_##map, &refused_##map)
+#define get(map, key) bpf_map_lookup_elem(&map, key)
+#define put(map, key, value) km_put(&map, key, value, &refused_##map)
+#define drop(map, key) bpf_map_delete_elem(&map, key)
+
+// Hooks: the BPF function's name, the event, then what the event passes.
+#define TP_BTF(function, event, args...) SEC("tp_btf/" #event) int BPF_PROG(function, ##args)
+#define RAW_TP(function, event, args...) SEC("raw_tp/" #event) int BPF_PROG(function, ##args)
+// `layout` is the event's class, whose struct trace_event_raw_<layout> is at ctx.
+#define TRACEPOINT(function, group, event, layout)                                                \
+	SEC("tracepoint/" #group "/" #event)                                                      \
+	int function(struct trace_event_raw_##layout *ctx)

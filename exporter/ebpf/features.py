@@ -1,0 +1,104 @@
+"""Why this machine refuses BPF, in one line that says what to do. Asked only after a refusal.
+
+Three-valued: a reason, None where this is not the cause, and silence about what cannot be known.
+"""
+
+import errno
+import os
+from pathlib import Path
+
+from exporter.ebpf.libbpf import Libbpf, LibbpfError
+from exporter.hostfs import HostFs
+
+# include/uapi/linux/capability.h
+_CAP_SYS_ADMIN, _CAP_PERFMON, _CAP_BPF = 21, 38, 39
+
+
+def no_bpf(lib: Libbpf, host: HostFs) -> str | None:
+    """Why not even the smallest program loads."""
+    try:
+        lib.try_trivial_program()
+    except LibbpfError as error:
+        if error.errno == errno.ENOSYS:
+            return "this kernel has no bpf() system call, want one built with CONFIG_BPF_SYSCALL"
+        if error.errno != errno.EPERM:
+            return f"the kernel takes no BPF program at all ({error})"
+    else:
+        # Unprivileged processes may load the trivial one where the machine allows that.
+        if _capable():
+            return None
+    if not _capable():
+        return (
+            f"not permitted: BPF needs root, or CAP_BPF and CAP_PERFMON; this process runs as "
+            f"uid {os.geteuid()} without them: start it as root"
+        )
+    mode = lockdown(host)
+    because = f"lockdown is {mode}" if mode else "lockdown, an LSM or a container's seccomp filter"
+    return f"not permitted although this process has the capabilities ({because})"
+
+
+def _capable(status: Path = Path("/proc/self/status")) -> bool:
+    for line in status.read_text().splitlines():
+        if line.startswith("CapEff:"):
+            effective = int(line.split()[1], 16)
+            has_bpf = effective >> _CAP_BPF & 1 and effective >> _CAP_PERFMON & 1
+            return bool(has_bpf or effective >> _CAP_SYS_ADMIN & 1)
+    return False
+
+
+def no_kernel_btf(host: HostFs) -> str | None:
+    file = host.sys / "kernel/btf/vmlinux"
+    if file.exists():
+        return None
+    return (
+        f"this kernel carries no BTF ({file} is missing), want one built with "
+        "CONFIG_DEBUG_INFO_BTF, or a BTF file named as ebpf.btf in agent.yaml"
+    )
+
+
+def no_tracefs(host: HostFs) -> str | None:
+    if any((host.sys / place / "events").is_dir() for place in _TRACEFS):
+        return None
+    return "tracefs is not mounted: mount -t tracefs nodev /sys/kernel/tracing"
+
+
+_TRACEFS = ("kernel/tracing", "kernel/debug/tracing")
+
+
+def no_tracepoint(group: str, event: str, host: HostFs) -> str | None:
+    """Why there is no such tracepoint under tracefs."""
+    missing = no_tracefs(host)
+    if missing:
+        return missing
+    if any((host.sys / place / "events" / group / event).is_dir() for place in _TRACEFS):
+        return None
+    return f"this kernel has no tracepoint {group}:{event}"
+
+
+def lockdown(host: HostFs) -> str | None:
+    """ "none", "integrity" or "confidentiality"; None where securityfs does not say."""
+    try:
+        text = (host.sys / "kernel/security/lockdown").read_text()
+    except OSError:
+        return None
+    start, end = text.find("["), text.find("]")
+    return text[start + 1 : end] if 0 <= start < end else None
+
+
+def refusal(section: str, number: int, host: HostFs) -> str | None:
+    """Why a function of this ELF section is refused with this errno, where the machine's state
+    explains it better than what the verifier and libbpf say."""
+    kind, _, target = section.partition("/")
+    if kind in ("tracepoint", "tp") and number in (errno.ENOENT, errno.EINVAL):
+        group, _, event = target.partition("/")
+        return no_tracepoint(group, event, host)
+    if kind.split(".")[0] in ("kprobe", "kretprobe", "ksyscall", "kretsyscall"):
+        pmu = host.sys / "bus/event_source/devices/kprobe"
+        if number in (errno.ENOENT, errno.EINVAL, errno.ENOTSUP) and not pmu.exists():
+            return "this kernel has no kprobes (CONFIG_KPROBES)"
+    if number == errno.EPERM:
+        mode = lockdown(host)
+        if mode not in (None, "none"):
+            return f"the kernel is locked down ({mode}) and permits no {kind} programs"
+        return f"the kernel does not permit {kind} programs here (EPERM)"
+    return None

@@ -1,0 +1,277 @@
+"""Programs into the kernel: the first way of each hook that this kernel takes, found by trying.
+
+Never by kernel version. A function or hook that cannot be had is one line in `problems`, the rest
+runs; a hook that the program cannot do without turns the program off with a BpfError.
+It must not know what the maps' keys and values mean.
+"""
+
+import contextlib
+import logging
+import re
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from exporter.ebpf import budget, features, libbpf
+from exporter.ebpf.hooks import HookReport, Refusal, functions_to_try, hooks_of
+from exporter.ebpf.loaded import KernelProgram
+from exporter.ebpf.objectfile import read_object
+from exporter.ebpf.spec import CounterSpec, GaugeSpec, Program, ProgramSpec
+from exporter.ebpf.verifier import telling_line
+from exporter.errors import BpfError
+from exporter.hostfs import HostFs
+
+logger = logging.getLogger(__name__)
+
+_BLAMED = re.compile(r"^prog '([^']+)': (.*)")
+_MAP_REFUSED = re.compile(r"^map '([^']+)': failed to create: (.*?)(\(-\d+\))?$")
+_LOG_MARK = "-- BEGIN PROG LOAD LOG --"
+
+
+class Options(NamedTuple):
+    """How to load. `max_entries` is by map name and overrides the object's. `possible_cpus` is
+    for the budget only, None for this machine's. `custom_btf` is a BTF file for kernels without.
+    `batch` False reads maps key by key, as kernels without batch lookups make us."""
+
+    max_entries: Mapping[str, int] = {}
+    possible_cpus: int | None = None
+    budget_bytes: int = budget.BUDGET_BYTES
+    custom_btf: str | None = None
+    batch: bool = True
+    host: HostFs = HostFs()
+
+
+DEFAULTS = Options()
+
+
+class ProgramReport(NamedTuple):
+    """A row of `kernmesh programs`. `hooks` are all ELF sections that the program could use;
+    `hook` those that this kernel takes, joined by ", ", or None; `reason` one line why there is
+    none, or what is missing although it runs; None where all is well."""
+
+    name: str
+    hooks: tuple[str, ...]
+    hook: str | None
+    reason: str | None
+
+
+class _Refused(Exception):
+    """The kernel did not take what was tried; `refusals` is empty where no function is to blame."""
+
+    def __init__(self, refusals: Sequence[Refusal], whole: BpfError) -> None:
+        self.refusals, self.whole = refusals, whole
+
+
+def load(program: Program, options: Options = DEFAULTS) -> KernelProgram:
+    """Loads and attaches; the caller closes it.
+
+    Raises BpfError, one line: the object is missing, not to be trusted or broken; this machine
+    permits no BPF; or a hook that the program needs has no way left (the line names each way
+    and why it was refused, `log` holds the verifier's whole text).
+    """
+    return _Loader(program, options).load()
+
+
+def examine(program: Program, options: Options = DEFAULTS) -> ProgramReport:
+    """Tries a program on this kernel and takes it out again; raises nothing."""
+    loader: _Loader | None = None
+    try:
+        loader = _Loader(program, options)
+        with contextlib.closing(loader.load()) as loaded:
+            reason = "; ".join(loaded.problems) or None
+            return report(program.name, loaded.hooks, reason)
+    except BpfError as error:
+        return report(program.name, loader.reports() if loader else (), str(error), runs=False)
+
+
+def report(
+    name: str, hooks: Sequence[HookReport], reason: str | None, runs: bool = True
+) -> ProgramReport:
+    """The row of a program that is loaded already (KernelProgram.hooks), or is not."""
+    could = dict.fromkeys(section for hook in hooks for way in hook.ways for section in way)
+    taken = dict.fromkeys(section for hook in hooks for section in hook.taken or ())
+    return ProgramReport(name, tuple(could), ", ".join(taken) or None if runs else None, reason)
+
+
+class _Loader:
+    """One program on its way in."""
+
+    def __init__(self, program: Program, options: Options) -> None:
+        self._program, self._options = program, options
+        self._data = read_object(program.object)
+        self._lib = libbpf.library()
+        with contextlib.closing(self._open()) as obj:
+            self._sections = {function.name: function.section for function in obj.functions}
+        self._hooks = hooks_of(program.spec.hooks, self._sections)
+
+    def reports(self) -> list[HookReport]:
+        return [hook.report() for hook in self._hooks]
+
+    def load(self) -> KernelProgram:
+        while True:
+            self._check_not_lost()
+            functions = functions_to_try(self._hooks)
+            try:
+                obj = self._attempt(functions)
+            except _Refused as refused:
+                refusals = refused.refusals or self._refused_alone(functions)
+                if not refusals:
+                    raise refused.whole from None
+                self._refuse(refusals)
+                continue
+            reports = self.reports()
+            return KernelProgram(
+                self._lib, self._program.name, obj, functions, reports, self._options.batch
+            )
+
+    def _refuse(self, refusals: Iterable[Refusal]) -> None:
+        for refusal in refusals:
+            logger.debug("%s: %s\n%s", self._program.name, refusal, refusal.log)
+            for hook in self._hooks:
+                if refusal.function in hook.functions:
+                    hook.refuse(refusal)
+
+    def _check_not_lost(self) -> None:
+        lost = [hook for hook in self._hooks if hook.lost]
+        if not lost and functions_to_try(self._hooks):
+            return
+        reports = [hook.report() for hook in lost or self._hooks]
+        why = features.no_bpf(self._lib, self._options.host)
+        if why is None and not reports:
+            why = "the object has no functions"
+        if why is None:
+            why = "; ".join(
+                f"hook {each.name!r} has no way into this kernel: {each.reason}" for each in reports
+            )
+        log = "\n".join(refusal.log for each in reports for refusal in each.refusals)
+        raise BpfError(f"{self._program.name}: {why}", log)
+
+    def _open(self) -> libbpf.Object:
+        with self._lib.messages() as said:
+            try:
+                return libbpf.Object(
+                    self._lib, self._program.name, self._data, self._options.custom_btf
+                )
+            except libbpf.LibbpfError as error:
+                why = said[-1] if said else str(error)
+                raise BpfError(f"{self._program.object}: libbpf cannot open it: {why}") from None
+
+    def _attempt(self, functions: Sequence[str]) -> libbpf.Object:
+        """All of these functions in the kernel and attached, or _Refused and nothing left there."""
+        obj = self._open()
+        try:
+            for function in obj.functions:
+                function.set_autoload(function.name in functions)
+            _size_maps(obj, self._program.spec, self._options, self._lib.possible_cpus())
+            self._load(obj, functions)
+            self._attach(obj, functions)
+        except BaseException:
+            obj.close()
+            raise
+        return obj
+
+    def _load(self, obj: libbpf.Object, functions: Sequence[str]) -> None:
+        with self._lib.messages() as said:
+            try:
+                obj.load()
+                return
+            except libbpf.LibbpfError as error:
+                failure = error
+        blamed, why = _blame(said, functions)
+        log = failure.log or "\n".join(said)
+        if blamed is None:
+            raise _Refused((), self._whole_failure(failure, said, log))
+        section = self._sections[blamed]
+        # The verifier's own words first: an EPERM may well be its way to say "invalid access".
+        reason = telling_line(failure.log)
+        if not reason:
+            reason = features.refusal(section, failure.errno, self._options.host) or why
+        raise _Refused((Refusal(blamed, section, reason, log),), failure)
+
+    def _whole_failure(
+        self, failure: libbpf.LibbpfError, said: Sequence[str], log: str
+    ) -> BpfError:
+        """No one function is to blame: the machine, or a map."""
+        why = features.no_bpf(self._lib, self._options.host)
+        if why is None and any("kernel BTF" in line or "vmlinux BTF" in line for line in said):
+            why = features.no_kernel_btf(self._options.host)
+        if why is None:
+            refused_map = next(filter(None, map(_MAP_REFUSED.match, said)), None)
+            if refused_map:
+                why = f"map {refused_map[1]} cannot be made: {refused_map[2]}"
+        if why is None:
+            why = next((line for line in reversed(said) if "fail" in line), str(failure))
+        return BpfError(f"{self._program.name}: {why}", log)
+
+    def _attach(self, obj: libbpf.Object, functions: Sequence[str]) -> None:
+        refusals: list[Refusal] = []
+        for function in obj.functions:
+            if function.name not in functions:
+                continue
+            with self._lib.messages() as said:
+                try:
+                    obj.attach(function)
+                    continue
+                except libbpf.LibbpfError as error:
+                    failure = error
+            reason = features.refusal(function.section, failure.errno, self._options.host)
+            if reason is None:
+                _, said_why = _blame(said, functions)
+                reason = f"cannot be attached: {said_why or failure}"
+            refusals.append(Refusal(function.name, function.section, reason, "\n".join(said)))
+        if refusals:
+            raise _Refused(refusals, BpfError(str(refusals[0])))
+
+    def _refused_alone(self, functions: Sequence[str]) -> list[Refusal]:
+        """Which of several functions are refused also when each is loaded alone: for failures
+        where libbpf names none. Empty where that tells nothing."""
+        refusals: list[Refusal] = []
+        for function in functions if len(functions) > 1 else ():
+            try:
+                self._attempt((function,)).close()
+            except _Refused as refused:
+                reason = str(refused.whole)
+                refusals.extend(
+                    refused.refusals
+                    or [Refusal(function, self._sections[function], reason, refused.whole.log)]
+                )
+        return refusals if len(refusals) < len(functions) else []
+
+
+def _blame(said: Sequence[str], functions: Sequence[str]) -> tuple[str | None, str]:
+    """Which function libbpf's messages hold responsible, and the first thing said of it."""
+    matches = [match for match in map(_BLAMED.match, said) if match and match[1] in functions]
+    matches = [match for match in matches if "fail" in match[2] or "error" in match[2].lower()]
+    if not matches:
+        return None, ""
+    return matches[-1][1], next(m[2] for m in matches if m[1] == matches[-1][1])
+
+
+def _size_maps(obj: libbpf.Object, spec: ProgramSpec, options: Options, machine_cpus: int) -> None:
+    """Sets map sizes, and makes shared what would not fit the budget per CPU."""
+    constants = obj.variables(".rodata")
+    rodata = next((m for m in obj.maps if m.internal and m.name.endswith(".rodata")), None)
+    by_cpu = _split_by_cpu(spec)
+    for each in obj.maps:
+        if each.internal:
+            continue
+        if each.name in options.max_entries:
+            each.set_max_entries(options.max_entries[each.name])
+        flag = constants.get(f"shared_{each.name}")
+        plan = budget.plan(
+            each.kind,
+            each.max_entries,
+            each.value_size,
+            options.possible_cpus or machine_cpus,
+            can_share=flag is not None and each.name not in by_cpu,
+            budget_bytes=options.budget_bytes,
+        )
+        if plan.shared and flag is not None and rodata is not None:
+            each.set_kind(plan.kind)
+            rodata.write_initial(flag.offset, (1).to_bytes(flag.size, sys.byteorder))
+
+
+def _split_by_cpu(spec: ProgramSpec) -> set[str]:
+    """Maps whose metric has a last label `cpu`: shared, they could not tell it."""
+    metrics: tuple[CounterSpec | GaugeSpec, ...] = (*spec.metrics.counters, *spec.metrics.gauges)
+    return {each.name for each in metrics if each.labels and each.labels[-1].name == "cpu"}

@@ -1,0 +1,433 @@
+"""The system's libbpf.so.1 by ctypes: open, size, load, attach, read, close. All of kernmesh's C.
+
+Each call raises LibbpfError with the errno; nothing here decides what to do about it.
+libbpf says why on its log only, so its messages are collected while `messages()` is open.
+It must not know what a program, a metric or a hook with alternatives is.
+"""
+
+import contextlib
+import ctypes
+import errno
+import functools
+import logging
+import mmap
+import os
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple, cast
+
+from exporter.errors import BpfError
+
+logger = logging.getLogger(__name__)
+
+LOG_BYTES = 1 << 20  # only pages that are written to exist; below 64 KiB errors become ENOSPC
+_PROG_TYPE_SOCKET_FILTER = 1
+_DEBUG = 2  # libbpf's own level; its debug messages are a thousand lines a load
+_BTF_KIND_DATASEC = 15
+
+# include/uapi/linux/bpf.h, enum bpf_map_type, by the names that bpftool shows
+_KINDS = (
+    "unspec",
+    "hash",
+    "array",
+    "prog_array",
+    "perf_event_array",
+    "percpu_hash",
+    "percpu_array",
+    "stack_trace",
+    "cgroup_array",
+    "lru_hash",
+    "lru_percpu_hash",
+    "lpm_trie",
+    "array_of_maps",
+    "hash_of_maps",
+    "devmap",
+    "sockmap",
+    "cpumap",
+    "xskmap",
+    "sockhash",
+    "cgroup_storage",
+    "reuseport_sockarray",
+    "percpu_cgroup_storage",
+    "queue",
+    "stack",
+    "sk_storage",
+    "devmap_hash",
+    "struct_ops",
+    "ringbuf",
+    "inode_storage",
+    "task_storage",
+    "bloom_filter",
+    "user_ringbuf",
+    "cgrp_storage",
+    "arena",
+)
+MAP_KINDS: Mapping[int, str] = dict(enumerate(_KINDS))
+_KIND_NUMBERS = {name: number for number, name in MAP_KINDS.items()}
+
+
+class LibbpfError(BpfError):
+    """`errno` is the positive error number; the text is a short English line."""
+
+    def __init__(self, what: str, number: int) -> None:
+        self.errno = number
+        name = errno.errorcode.get(number, str(number))
+        super().__init__(f"{what}: {os.strerror(number)} ({name})")
+
+
+class _OpenOpts(ctypes.Structure):
+    """struct bpf_object_open_opts of libbpf 1.0."""
+
+    _fields_ = [
+        ("sz", ctypes.c_size_t),
+        ("object_name", ctypes.c_char_p),
+        ("relaxed_maps", ctypes.c_bool),
+        ("pin_root_path", ctypes.c_char_p),
+        ("reserved", ctypes.c_uint32),
+        ("kconfig", ctypes.c_char_p),
+        ("btf_custom_path", ctypes.c_char_p),
+        ("kernel_log_buf", ctypes.c_void_p),
+        ("kernel_log_size", ctypes.c_size_t),
+        ("kernel_log_level", ctypes.c_uint32),
+    ]
+
+
+class _ProgInfo(ctypes.Structure):
+    """struct bpf_prog_info (include/uapi/linux/bpf.h) as far as recursion_misses."""
+
+    _fields_ = [
+        ("type", ctypes.c_uint32),
+        ("id", ctypes.c_uint32),
+        ("tag", ctypes.c_uint8 * 8),
+        ("lengths", ctypes.c_uint32 * 2),
+        ("insns", ctypes.c_uint64 * 2),
+        ("load_time", ctypes.c_uint64),
+        ("created_by_uid", ctypes.c_uint32),
+        ("nr_map_ids", ctypes.c_uint32),
+        ("map_ids", ctypes.c_uint64),
+        ("name", ctypes.c_char * 16),
+        ("ifindex", ctypes.c_uint32),
+        ("bits", ctypes.c_uint32),
+        ("netns", ctypes.c_uint64 * 2),
+        ("nr_jited", ctypes.c_uint32 * 2),
+        ("jited", ctypes.c_uint64 * 2),
+        ("btf_id", ctypes.c_uint32),
+        ("func_info_rec_size", ctypes.c_uint32),
+        ("func_info", ctypes.c_uint64),
+        ("nr_info", ctypes.c_uint32 * 2),
+        ("line_info", ctypes.c_uint64 * 2),
+        ("nr_line", ctypes.c_uint32 * 4),
+        ("prog_tags", ctypes.c_uint64),
+        ("run_time_ns", ctypes.c_uint64),
+        ("run_cnt", ctypes.c_uint64),
+        ("recursion_misses", ctypes.c_uint64),
+    ]
+
+
+class _MapInfo(ctypes.Structure):
+    """struct bpf_map_info, its first half."""
+
+    _fields_ = [(name, ctypes.c_uint32) for name in ("type", "id", "key_size", "value_size")]
+
+
+class ProgramInfo(NamedTuple):
+    """What the kernel knows of a loaded function. Times are ns, counted only while
+    kernel.bpf_stats_enabled is set; `missed` runs were skipped as recursion, None before 5.12."""
+
+    id: int
+    tag: str
+    run_time_ns: int
+    run_count: int
+    missed: int | None
+
+
+class Variable(NamedTuple):
+    """Where a global variable is in its section's only map value; bytes."""
+
+    offset: int
+    size: int
+
+
+_POINTER, _INT, _SIZE, _TEXT = ctypes.c_void_p, ctypes.c_int, ctypes.c_size_t, ctypes.c_char_p
+_U32 = ctypes.c_uint32
+
+# name: (result, arguments); a result of None is void
+_PROTOTYPES: Mapping[str, tuple[Any, tuple[Any, ...]]] = {
+    "libbpf_set_print": (_POINTER, (_POINTER,)),
+    "libbpf_major_version": (_U32, ()),
+    "libbpf_minor_version": (_U32, ()),
+    "libbpf_num_possible_cpus": (_INT, ()),
+    "bpf_object__open_mem": (_POINTER, (_POINTER, _SIZE, _POINTER)),
+    "bpf_object__load": (_INT, (_POINTER,)),
+    "bpf_object__close": (None, (_POINTER,)),
+    "bpf_object__btf": (_POINTER, (_POINTER,)),
+    "bpf_object__next_program": (_POINTER, (_POINTER, _POINTER)),
+    "bpf_object__next_map": (_POINTER, (_POINTER, _POINTER)),
+    "bpf_program__name": (_TEXT, (_POINTER,)),
+    "bpf_program__section_name": (_TEXT, (_POINTER,)),
+    "bpf_program__set_autoload": (_INT, (_POINTER, ctypes.c_bool)),
+    "bpf_program__set_log_buf": (_INT, (_POINTER, _POINTER, _SIZE)),
+    "bpf_program__fd": (_INT, (_POINTER,)),
+    "bpf_program__attach": (_POINTER, (_POINTER,)),
+    "bpf_link__destroy": (_INT, (_POINTER,)),
+    "bpf_map__name": (_TEXT, (_POINTER,)),
+    "bpf_map__type": (_U32, (_POINTER,)),
+    "bpf_map__set_type": (_INT, (_POINTER, _U32)),
+    "bpf_map__key_size": (_U32, (_POINTER,)),
+    "bpf_map__value_size": (_U32, (_POINTER,)),
+    "bpf_map__max_entries": (_U32, (_POINTER,)),
+    "bpf_map__set_max_entries": (_INT, (_POINTER, _U32)),
+    "bpf_map__is_internal": (ctypes.c_bool, (_POINTER,)),
+    "bpf_map__initial_value": (_POINTER, (_POINTER, ctypes.POINTER(_SIZE))),
+    "bpf_map__fd": (_INT, (_POINTER,)),
+    "bpf_map_lookup_elem": (_INT, (_INT, _POINTER, _POINTER)),
+    "bpf_map_update_elem": (_INT, (_INT, _POINTER, _POINTER, ctypes.c_uint64)),
+    "bpf_map_get_next_key": (_INT, (_INT, _POINTER, _POINTER)),
+    "bpf_map_lookup_batch": (
+        _INT,
+        (_INT, _POINTER, _POINTER, _POINTER, _POINTER, ctypes.POINTER(_U32), _POINTER),
+    ),
+    "bpf_prog_load": (_INT, (_INT, _TEXT, _TEXT, _POINTER, _SIZE, _POINTER)),
+    "bpf_obj_get_info_by_fd": (_INT, (_INT, _POINTER, ctypes.POINTER(_U32))),
+    "btf__find_by_name_kind": (ctypes.c_int32, (_POINTER, _TEXT, _U32)),
+    "btf__type_by_id": (_POINTER, (_POINTER, _U32)),
+    "btf__name_by_offset": (_TEXT, (_POINTER, _U32)),
+}
+
+
+class Libbpf:
+    """The functions above, typed, and libbpf's messages."""
+
+    def __init__(self, file: str) -> None:
+        try:
+            library = ctypes.CDLL(file, use_errno=True)
+        except OSError as error:
+            raise BpfError(
+                f"{file}: cannot be loaded ({error}), so no BPF program can run: "
+                "install libbpf 1.0 or newer (Debian: apt-get install libbpf1)"
+            ) from None
+        for name, (result, arguments) in _PROTOTYPES.items():
+            try:
+                function = getattr(library, name)
+            except AttributeError:
+                raise BpfError(
+                    f"{file}: has no function {name}, want libbpf 1.0 or newer"
+                ) from None
+            function.restype, function.argtypes = result, arguments
+        self._library = library
+        self._sinks: list[list[str]] = []
+        self._lock = threading.Lock()
+        libc = ctypes.CDLL(None)
+        libc.vsnprintf.argtypes = (_POINTER, _SIZE, _TEXT, _POINTER)
+        # A va_list goes as a pointer on x86-64 (an array type) and on arm64 (over 16 bytes).
+        self._printer = ctypes.CFUNCTYPE(_INT, _INT, _TEXT, _POINTER)(
+            functools.partial(self._print, libc.vsnprintf)
+        )
+        library.libbpf_set_print(ctypes.cast(self._printer, _POINTER))
+
+    def _print(self, vsnprintf: Callable[..., int], level: int, form: bytes, values: int) -> int:
+        if level >= _DEBUG:
+            return 0
+        buffer = ctypes.create_string_buffer(2048)
+        vsnprintf(buffer, len(buffer), form, values)
+        for line in buffer.value.decode(errors="replace").splitlines():
+            text = line.removeprefix("libbpf: ")
+            logger.debug("libbpf: %s", text)
+            for sink in self._sinks:
+                sink.append(text)
+        return 0
+
+    @contextlib.contextmanager
+    def messages(self) -> Iterator[list[str]]:
+        """What libbpf warns of while this is open, line by line. One user at a time."""
+        sink: list[str] = []
+        with self._lock:
+            self._sinks.append(sink)
+            try:
+                yield sink
+            finally:
+                self._sinks.remove(sink)
+
+    def call(self, name: str, *arguments: object) -> int:
+        """Result of an int function, LibbpfError where it is negative."""
+        result = cast(int, getattr(self._library, name)(*arguments))
+        if result < 0:
+            raise LibbpfError(name, -result)
+        return result
+
+    def pointer(self, name: str, *arguments: object) -> int:
+        """Result of a pointer function, LibbpfError (from errno) where it is NULL."""
+        ctypes.set_errno(0)
+        result = cast(int | None, getattr(self._library, name)(*arguments))
+        if not result:
+            raise LibbpfError(name, ctypes.get_errno() or errno.ENOENT)
+        return result
+
+    def raw(self, name: str, *arguments: object) -> Any:
+        """Result as it is: void, bool, text, or a pointer that may well be None."""
+        return getattr(self._library, name)(*arguments)
+
+    def possible_cpus(self) -> int:
+        return self.call("libbpf_num_possible_cpus")
+
+    def try_trivial_program(self) -> None:
+        """Loads and frees `return 0`: LibbpfError says that no BPF is to be had at all."""
+        # BPF_MOV64_IMM(r0, 0), BPF_EXIT_INSN()
+        code = bytes.fromhex("b7000000000000009500000000000000")
+        kind = _PROG_TYPE_SOCKET_FILTER
+        os.close(self.call("bpf_prog_load", kind, None, b"GPL", code, 2, None))
+
+
+@functools.cache
+def library(file: str = "libbpf.so.1") -> Libbpf:
+    """The library, loaded at the first call; BpfError with one line where it is missing."""
+    return Libbpf(file)
+
+
+class Function:
+    """A BPF function of an open object."""
+
+    def __init__(self, lib: Libbpf, handle: int) -> None:
+        self._lib, self._handle = lib, handle
+        self.name: str = lib.raw("bpf_program__name", handle).decode()
+        self.section: str = lib.raw("bpf_program__section_name", handle).decode()
+
+    def set_autoload(self, wanted: bool) -> None:
+        self._lib.call("bpf_program__set_autoload", self._handle, wanted)
+
+    def set_log(self, log: ctypes.Array[ctypes.c_char]) -> None:
+        """Where the verifier writes if it refuses this function; must live until after load."""
+        self._lib.call("bpf_program__set_log_buf", self._handle, log, len(log))
+
+    def attach(self) -> int:
+        """A link, to be given to `Object.detach`."""
+        return self._lib.pointer("bpf_program__attach", self._handle)
+
+    def info(self) -> ProgramInfo:
+        info, size = _ProgInfo(), _U32(ctypes.sizeof(_ProgInfo))
+        fd = self._lib.call("bpf_program__fd", self._handle)
+        self._lib.call("bpf_obj_get_info_by_fd", fd, ctypes.byref(info), ctypes.byref(size))
+        missed = info.recursion_misses if size.value >= ctypes.sizeof(_ProgInfo) else None
+        return ProgramInfo(info.id, bytes(info.tag).hex(), info.run_time_ns, info.run_cnt, missed)
+
+
+class Map:
+    """A map of an open object; `fd` and `id` only once it is loaded."""
+
+    def __init__(self, lib: Libbpf, handle: int) -> None:
+        self._lib, self._handle = lib, handle
+        self.name: str = lib.raw("bpf_map__name", handle).decode()
+        self.internal: bool = lib.raw("bpf_map__is_internal", handle)
+
+    @property
+    def kind(self) -> str:
+        number = self._lib.call("bpf_map__type", self._handle)
+        return MAP_KINDS.get(number, f"type {number}")
+
+    def set_kind(self, kind: str) -> None:
+        self._lib.call("bpf_map__set_type", self._handle, _KIND_NUMBERS[kind])
+
+    @property
+    def key_size(self) -> int:
+        return self._lib.call("bpf_map__key_size", self._handle)
+
+    @property
+    def value_size(self) -> int:
+        return self._lib.call("bpf_map__value_size", self._handle)
+
+    @property
+    def max_entries(self) -> int:
+        return self._lib.call("bpf_map__max_entries", self._handle)
+
+    def set_max_entries(self, entries: int) -> None:
+        self._lib.call("bpf_map__set_max_entries", self._handle, entries)
+
+    @property
+    def fd(self) -> int:
+        return self._lib.call("bpf_map__fd", self._handle)
+
+    @property
+    def id(self) -> int:
+        info, size = _MapInfo(), _U32(ctypes.sizeof(_MapInfo))
+        self._lib.call("bpf_obj_get_info_by_fd", self.fd, ctypes.byref(info), ctypes.byref(size))
+        return cast(int, info.id)
+
+    def write_initial(self, offset: int, data: bytes) -> None:
+        """Before load: changes the initial value of a section's map (.rodata, .data, .bss)."""
+        size = _SIZE()
+        start = self._lib.pointer("bpf_map__initial_value", self._handle, ctypes.byref(size))
+        if offset + len(data) > size.value:
+            raise BpfError(f"{self.name}: {len(data)} bytes at {offset} end after its {size.value}")
+        ctypes.memmove(start + offset, data, len(data))
+
+
+class Object:
+    """An object file in libbpf's hands, from open to close; loaded once at most.
+
+    `custom_btf` is a BTF file for kernels that carry none; None takes the kernel's.
+    """
+
+    def __init__(self, lib: Libbpf, name: str, data: bytes, custom_btf: str | None = None) -> None:
+        self._lib = lib
+        opts = _OpenOpts(sz=ctypes.sizeof(_OpenOpts), object_name=name.encode())
+        if custom_btf is not None:
+            opts.btf_custom_path = os.fsencode(custom_btf)
+        self._handle: int | None = lib.pointer(
+            "bpf_object__open_mem", data, len(data), ctypes.byref(opts)
+        )
+        self._links: list[int] = []
+        self.functions = [Function(lib, p) for p in self._walk("bpf_object__next_program")]
+        self.maps = [Map(lib, p) for p in self._walk("bpf_object__next_map")]
+
+    def _walk(self, step: str) -> Iterator[int]:
+        item = self._lib.raw(step, self._handle, None)
+        while item:
+            yield item
+            item = self._lib.raw(step, self._handle, item)
+
+    def variables(self, section: str) -> dict[str, Variable]:
+        """The global variables of ".rodata", ".bss" … by name; {} where there is no such section
+        or no BTF. Read from libbpf's own BTF, since offsets in the file's are not final."""
+        btf = self._lib.raw("bpf_object__btf", self._handle)
+        if not btf:
+            return {}
+        try:
+            number = self._lib.call(
+                "btf__find_by_name_kind", btf, section.encode(), _BTF_KIND_DATASEC
+            )
+        except LibbpfError:
+            return {}
+        start = self._lib.pointer("btf__type_by_id", btf, number)
+        # struct btf_type {name_off, info, size}, then btf_var_secinfo {type, offset, size} each
+        count = _U32.from_address(start + 4).value & 0xFFFF
+        found = {}
+        for entry in range(start + 12, start + 12 + 12 * count, 12):
+            kind, offset, size = (_U32 * 3).from_address(entry)
+            variable = self._lib.pointer("btf__type_by_id", btf, kind)
+            name = self._lib.raw("btf__name_by_offset", btf, _U32.from_address(variable).value)
+            found[name.decode()] = Variable(offset, size)
+        return found
+
+    def load(self) -> None:
+        """Raises LibbpfError whose `log` is what the verifier said of the first function that it
+        refused; libbpf stops there."""
+        memory = mmap.mmap(-1, LOG_BYTES)
+        log = (ctypes.c_char * LOG_BYTES).from_buffer(memory)
+        try:
+            for function in self.functions:
+                function.set_log(log)
+            self._lib.call("bpf_object__load", self._handle)
+        except LibbpfError as error:
+            error.log = log.value.decode(errors="replace")
+            raise
+
+    def attach(self, function: Function) -> None:
+        self._links.append(function.attach())
+
+    def close(self) -> None:
+        """Detaches, unloads, frees. A second call does nothing."""
+        while self._links:
+            self._lib.raw("bpf_link__destroy", self._links.pop())
+        if self._handle is not None:
+            self._lib.raw("bpf_object__close", self._handle)
+            self._handle = None

@@ -1,0 +1,172 @@
+"""A program that is in the kernel: its maps, its functions' statistics, and its end.
+
+Reading and closing exclude each other, since file descriptors are reused once closed.
+"""
+
+import contextlib
+import ctypes
+import sys
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from exporter.ebpf import budget, libbpf
+from exporter.ebpf.hooks import HookReport
+from exporter.ebpf.mapread import READABLE, Reader
+from exporter.ebpf.maps import AttachedFunction, BpfMap, MapInfo, MapRows
+from exporter.errors import BpfError
+
+_REFUSED = "refused_"
+
+
+class Lifetime:
+    """Open once, closed once; `held` while the kernel is asked so that nothing closes meanwhile."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._closed = False
+
+    @contextlib.contextmanager
+    def held(self, what: str) -> Iterator[None]:
+        with self._lock:
+            if self._closed:
+                raise BpfError(f"{what}: its program is closed")
+            yield
+
+    @contextlib.contextmanager
+    def ending(self) -> Iterator[bool]:
+        """True for the first who ends it."""
+        with self._lock:
+            first = not self._closed
+            self._closed = True
+            yield first
+
+
+class KernelMap:
+    """A loaded map (maps.BpfMap)."""
+
+    def __init__(
+        self, lib: libbpf.Libbpf, loaded: libbpf.Map, cpus: int, batch: bool, life: Lifetime
+    ) -> None:
+        kind = loaded.kind
+        self._info = MapInfo(
+            name=loaded.name,
+            kind=kind,
+            key_size=loaded.key_size,
+            value_size=loaded.value_size,
+            value_stride=budget.value_stride(kind, loaded.value_size),
+            max_entries=loaded.max_entries,
+            cpus=cpus if budget.is_per_cpu(kind) else 1,
+            id=loaded.id,
+            bytes=_memory_bytes(loaded.fd),
+        )
+        self._life = life
+        self._reader = Reader(lib, self._info, loaded.fd, batch) if kind in READABLE else None
+
+    @property
+    def info(self) -> MapInfo:
+        return self._info
+
+    def read(self) -> MapRows:
+        if self._reader is None:
+            raise BpfError(f"map {self._info.name}: a {self._info.kind} map has no rows to read")
+        with self._life.held(f"map {self._info.name}"):
+            return self._reader()
+
+
+class KernelProgram:
+    """A loaded and attached object (maps.LoadedProgram), and `hooks`: what became of each."""
+
+    def __init__(
+        self,
+        lib: libbpf.Libbpf,
+        name: str,
+        obj: libbpf.Object,
+        attached: Sequence[str],
+        hooks: Sequence[HookReport],
+        batch: bool,
+        problems: Sequence[str] = (),
+    ) -> None:
+        self._lib, self._name, self._object = lib, name, obj
+        self._hooks = tuple(hooks)
+        self._problems = (
+            *problems,
+            *(f"{hook.name}: {hook.reason}" for hook in hooks if hook.taken is None),
+        )
+        self._life = Lifetime()
+        self._functions = [function for function in obj.functions if function.name in attached]
+        cpus = lib.possible_cpus()
+        self._maps = {
+            loaded.name: KernelMap(lib, loaded, cpus, batch, self._life)
+            for loaded in obj.maps
+            if not loaded.internal
+        }
+        self._bss = next((m for m in obj.maps if m.internal and m.name.endswith(".bss")), None)
+        self._refused = {
+            variable.removeprefix(_REFUSED): place.offset
+            for variable, place in obj.variables(".bss").items()
+            if variable.startswith(_REFUSED) and variable.removeprefix(_REFUSED) in self._maps
+        }
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    @property
+    def maps(self) -> Mapping[str, BpfMap]:
+        return self._maps
+
+    @property
+    def hooks(self) -> tuple[HookReport, ...]:
+        return self._hooks
+
+    @property
+    def problems(self) -> Sequence[str]:
+        return self._problems
+
+    def functions(self) -> Sequence[AttachedFunction]:
+        with self._life.held(self._name):
+            return [_described(function) for function in self._functions]
+
+    def refused_updates(self) -> Mapping[str, int]:
+        if self._bss is None or not self._refused:
+            return {}
+        values = ctypes.create_string_buffer(self._bss.value_size)
+        with self._life.held(self._name):
+            self._lib.call("bpf_map_lookup_elem", self._bss.fd, bytes(4), values)
+        return {
+            name: int.from_bytes(values.raw[offset : offset + 8], sys.byteorder)
+            for name, offset in self._refused.items()
+        }
+
+    def close(self) -> None:
+        with self._life.ending() as first:
+            if first:
+                self._object.close()
+
+
+def _described(function: libbpf.Function) -> AttachedFunction:
+    info = function.info()
+    return AttachedFunction(
+        name=function.name,
+        hook=function.section,
+        id=info.id,
+        tag=info.tag,
+        attached=True,
+        run_time_ns=info.run_time_ns,
+        run_count=info.run_count,
+        missed=info.missed,
+    )
+
+
+def _memory_bytes(fd: int) -> int | None:
+    """kernel/bpf/syscall.c: bpf_map_show_fdinfo. None where /proc does not say."""
+    try:
+        lines = Path(f"/proc/self/fdinfo/{fd}").read_text().splitlines()
+    except OSError:
+        return None
+    for line in lines:
+        key, _, value = line.partition(":")
+        if key == "memlock":
+            return int(value)
+    return None
