@@ -56,7 +56,7 @@ enum req_op {
 #define REQ_OP_MASK 0xff
 
 struct bio_key {
-	u32 device; // the whole disk's major << 20 | minor, as the kernel keeps it (20-bit minors)
+	u32 device; // the whole disk's number as user space has it, which `majorminor` decodes
 	u32 operation;
 };
 
@@ -112,12 +112,15 @@ static __always_inline u32 device_of(struct request *rq)
 {
 	struct request___with_disk *older = (void *)rq;
 	struct gendisk *disk;
+	u32 minor;
 
 	if (bpf_core_field_exists(older->rq_disk))
 		disk = BPF_CORE_READ(older, rq_disk);
 	else
 		disk = BPF_CORE_READ(rq, q, disk);
-	return (u32)BPF_CORE_READ(disk, major) << 20 | BPF_CORE_READ(disk, first_minor);
+	// include/linux/kdev_t.h, new_encode_dev()
+	minor = BPF_CORE_READ(disk, first_minor);
+	return (minor & 0xff) | (u32)BPF_CORE_READ(disk, major) << 8 | (minor & ~0xff) << 12;
 }
 
 static __always_inline int inserted(struct request *rq)
