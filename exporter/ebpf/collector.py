@@ -1,0 +1,295 @@
+"""Running programs as collectors: their metrics, and how they themselves are.
+
+The rule: one map, one key, one program that is wrong costs itself and nothing else. Knows the
+map seam (maps.py); loads and attaches nothing.
+"""
+
+import logging
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from prometheus_client import Metric
+from prometheus_client.registry import Collector
+
+from exporter.ebpf.mapmetric import Decode, MapMetric, MetricSpec
+from exporter.ebpf.maps import LoadedProgram
+from exporter.ebpf.spec import CounterSpec, ProgramSpec
+from exporter.errors import BpfError, KernmeshError
+from exporter.metrics.table import FastFamily, Kind, Shape
+
+log = logging.getLogger(__name__)
+
+Numbers = dict[tuple[str, ...], float]
+
+
+class ProgramCollector:
+    """The metrics of one program.
+
+    `label_decoders` has, by metric name, one compiled chain per label in the YAML's order. A
+    metric whose map is missing or does not fit is off, and `problems` has a line for it. A key
+    that cannot be decoded is left out and counted once while it lives, not at every scrape.
+    """
+
+    def __init__(
+        self,
+        loaded: LoadedProgram,
+        spec: ProgramSpec,
+        prefix: str,
+        max_series: int,
+        label_decoders: Mapping[str, Sequence[Decode]],
+    ) -> None:
+        self.loaded = loaded
+        self.metrics: list[MapMetric] = []
+        self._problems: list[str] = []
+        self._failures: dict[str, int] = {}
+        groups = spec.metrics
+        wanted: list[MetricSpec] = [*groups.counters, *groups.gauges, *groups.histograms]
+        for metric in wanted:
+            try:
+                if isinstance(metric, CounterSpec) and metric.perf_event_array:
+                    raise KernmeshError(
+                        f"metric {metric.name}: perf_event_array is not read, want a counting map"
+                    )
+                bpf_map = loaded.maps.get(metric.name)
+                if bpf_map is None:
+                    raise KernmeshError(
+                        f"metric {metric.name}: the object has no map of that name, "
+                        f"got {', '.join(sorted(loaded.maps)) or 'none at all'}"
+                    )
+                decoders = label_decoders.get(metric.name, ())
+                self.metrics.append(MapMetric(bpf_map, metric, prefix, max_series, decoders))
+            except KernmeshError as error:
+                self._problems.append(str(error))
+
+    @property
+    def name(self) -> str:
+        return self.loaded.name
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """One line per metric, function or optional hook that is missing."""
+        return (*self.loaded.problems, *self._problems)
+
+    @property
+    def decoder_errors(self) -> int:
+        return sum(metric.rows.failures for metric in self.metrics)
+
+    def collect(self) -> Iterable[Metric]:
+        """Raises BpfError, after everything else, for maps that could not be read."""
+        return self._collect(self.metrics)
+
+    def collect_names(self, names: Collection[str]) -> Iterable[Metric]:
+        """Reads only the maps that the names need; all where the state of maps is asked for."""
+        if not _FROM_MAPS.isdisjoint(names) or any(
+            name.endswith("_decoder_errors_total") for name in names
+        ):
+            return self._collect(self.metrics)
+        return self._collect(
+            [each for each in self.metrics if not each.shape.sample_names().isdisjoint(names)]
+        )
+
+    def _collect(self, metrics: Sequence[MapMetric]) -> Iterator[Metric]:
+        errors: list[str] = []
+        for metric in metrics:
+            try:
+                yield metric.collect()
+            except BpfError as error:
+                errors.append(f"metric {metric.spec.name}: {error}")
+            self._tell_failures(metric)
+        if errors:
+            raise BpfError("; ".join(errors))
+
+    def _tell_failures(self, metric: MapMetric) -> None:
+        """The first undecodable key of a metric is said; how many there are is counted."""
+        if metric.rows.failures and metric.spec.name not in self._failures:
+            self._failures[metric.spec.name] = metric.rows.failures
+            log.warning(
+                "program %s: metric %s: %s: left out and counted, as others like it",
+                self.name,
+                metric.spec.name,
+                metric.rows.last_failure,
+            )
+
+
+class FailedProgram(NamedTuple):
+    """A program that was wanted and does not run; `reason` is one line."""
+
+    name: str
+    reason: str
+
+
+class ProgramsCollector:
+    """All programs as one Group for the registry: each running one is the collector
+    `ebpf:<name>`, and what there is to say about all of them is the collector `ebpf`."""
+
+    def __init__(
+        self,
+        prefix: str,
+        running: Sequence[ProgramCollector] = (),
+        failed: Sequence[FailedProgram] = (),
+    ) -> None:
+        self._prefix = prefix
+        self._set: tuple[Sequence[ProgramCollector], Sequence[FailedProgram]] = (running, failed)
+
+    def swap(self, running: Sequence[ProgramCollector], failed: Sequence[FailedProgram]) -> None:
+        """From the next scrape on, these. Close the programs that are gone only after a scrape
+        that began before has ended."""
+        self._set = (tuple(running), tuple(failed))
+
+    def members(self) -> Sequence[tuple[str, Collector]]:
+        running, failed = self._set
+        status = _Status(self._prefix, running, failed)  # last: it tells what the others read
+        return [*((f"ebpf:{each.name}", each) for each in running), ("ebpf", status)]
+
+
+class _Fact(NamedTuple):
+    kind: Kind
+    name: str
+    documentation: str
+    labels: tuple[str, ...]
+
+
+_UP = _Fact("gauge", "kernmesh_ebpf_program_up", "Whether the program runs.", ("program",))
+_OFF = _Fact(
+    "gauge",
+    "kernmesh_ebpf_program_off_info",
+    "Why a program that is wanted does not run.",
+    ("program", "reason"),
+)
+_HOOK = _Fact(
+    "gauge", "kernmesh_ebpf_hook_info", "Hooks that the program has got.", ("program", "hook")
+)
+_ENTRIES = _Fact(
+    "gauge", "kernmesh_ebpf_map_entries", "Entries at the last read.", ("program", "map")
+)
+_MAX_ENTRIES = _Fact(
+    "gauge", "kernmesh_ebpf_map_max_entries", "Entries that fit.", ("program", "map")
+)
+_BYTES = _Fact(
+    "gauge", "kernmesh_ebpf_map_bytes", "Kernel memory that the map holds.", ("program", "map")
+)
+_REFUSED = _Fact(
+    "counter",
+    "kernmesh_ebpf_map_refused_updates_total",
+    "Updates that the kernel refused, mostly because the map is full.",
+    ("program", "map"),
+)
+_FOLDED = _Fact(
+    "gauge",
+    "kernmesh_ebpf_series_folded",
+    'Map keys over max_series, summed into label value "other".',
+    ("family",),
+)
+_CACHED = _Fact(
+    "gauge",
+    "kernmesh_ebpf_label_cache_entries",
+    "Decoded map keys that are kept; they go with the keys.",
+    ("family",),
+)
+_FROM_MAPS = frozenset((_ENTRIES.name, _FOLDED.name, _CACHED.name))
+
+
+class _Status:
+    """Facts about programs, read from the kernel or from what this scrape's reads left behind."""
+
+    def __init__(
+        self,
+        prefix: str,
+        running: Sequence[ProgramCollector],
+        failed: Sequence[FailedProgram],
+    ) -> None:
+        self._running = running
+        self._failed = failed
+        self._configs = _Fact(
+            "gauge", f"{prefix}_enabled_configs", "The programs that run.", ("name",)
+        )
+        self._errors = _Fact(
+            "counter",
+            f"{prefix}_decoder_errors_total",
+            "Map keys that could not be decoded, each once while it lives.",
+            ("config",),
+        )
+        self._info = _Fact(
+            "gauge",
+            f"{prefix}_ebpf_program_info",
+            "BPF functions in the kernel.",
+            ("config", "program", "tag", "id"),
+        )
+        self._attached = _Fact(
+            "gauge", f"{prefix}_ebpf_program_attached", "Whether it is attached.", ("id",)
+        )
+        self._run_time = _Fact(
+            "counter",
+            f"{prefix}_ebpf_program_run_time_seconds",
+            "Time that it ran; 0 unless kernel.bpf_stats_enabled is 1.",
+            ("id",),
+        )
+        self._run_count = _Fact(
+            "counter",
+            f"{prefix}_ebpf_program_run_count_total",
+            "How often it ran; 0 unless kernel.bpf_stats_enabled is 1.",
+            ("id",),
+        )
+
+    def _facts(self) -> tuple[_Fact, ...]:
+        upstream = (self._configs, self._errors, self._info, self._attached)
+        runs = (self._run_time, self._run_count)
+        states = (_UP, _OFF, _HOOK, _ENTRIES, _MAX_ENTRIES, _BYTES, _REFUSED, _FOLDED, _CACHED)
+        return (*upstream, *runs, *states)
+
+    def collect_names(self, names: Collection[str]) -> Iterable[Metric]:
+        if {fact.name for fact in self._facts()}.isdisjoint(names):
+            return ()
+        return self.collect()
+
+    def collect(self) -> Iterator[Metric]:
+        """Raises BpfError, after everything else, for what the kernel would not tell."""
+        found: dict[_Fact, Numbers] = {fact: {} for fact in self._facts()}
+        errors: list[str] = []
+        for program in self._running:
+            found[_UP][program.name,] = 1
+            found[self._configs][program.name,] = 1
+            found[self._errors][program.name,] = program.decoder_errors
+            self._maps(program, found)
+            for ask in (self._functions, self._refused):
+                try:
+                    ask(program, found)
+                except BpfError as error:
+                    errors.append(f"program {program.name}: {error}")
+        for name, reason in self._failed:
+            found[_UP][name,] = 0
+            found[_OFF][name, reason] = 1
+        for fact, numbers in found.items():
+            if numbers:
+                yield FastFamily.of(Shape(*fact), numbers)
+        if errors:
+            raise BpfError("; ".join(errors))
+
+    def _maps(self, program: ProgramCollector, found: Mapping[_Fact, Numbers]) -> None:
+        for name, bpf_map in program.loaded.maps.items():
+            info = bpf_map.info
+            found[_MAX_ENTRIES][program.name, name] = info.max_entries
+            if info.bytes is not None:
+                found[_BYTES][program.name, name] = info.bytes
+        for metric in program.metrics:
+            if metric.entries is not None:
+                found[_ENTRIES][program.name, metric.spec.name] = metric.entries
+            for fact, number in ((_FOLDED, metric.rows.folded), (_CACHED, metric.rows.cached)):
+                family = (metric.shape.exposed,)
+                found[fact][family] = found[fact].get(family, 0) + number
+
+    def _functions(self, program: ProgramCollector, found: Mapping[_Fact, Numbers]) -> None:
+        for function in program.loaded.functions():
+            number = str(function.id)
+            found[self._info][program.name, function.name, function.tag, number] = 1
+            found[self._attached][number,] = int(function.attached)
+            if function.run_time_ns is not None:
+                found[self._run_time][number,] = function.run_time_ns / 1e9
+            if function.run_count is not None:
+                found[self._run_count][number,] = function.run_count
+            if function.attached:
+                found[_HOOK][program.name, function.hook] = 1
+
+    def _refused(self, program: ProgramCollector, found: Mapping[_Fact, Numbers]) -> None:
+        for name, count in program.loaded.refused_updates().items():
+            found[_REFUSED][program.name, name] = count

@@ -1,0 +1,175 @@
+"""One metric of a program: a kernel map's rows as one family.
+
+The rule: columns of numbers, no Python code per row while no key comes or goes. Knows the map
+seam (maps.py) and the YAML's layouts (FORMATS section 1), no programs and no other metrics.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import reduce
+from operator import add
+
+from exporter.decoders.provisional import Provisional
+from exporter.ebpf import hist
+from exporter.ebpf.maps import BpfMap
+from exporter.ebpf.spec import CounterSpec, GaugeSpec, HistogramSpec
+from exporter.errors import DecodeError, KernmeshError
+from exporter.metrics.rows import Rows, Words
+from exporter.metrics.table import Column, FastFamily, Kind, Shape
+
+MetricSpec = CounterSpec | GaugeSpec | HistogramSpec
+Decode = Callable[[bytes], str]
+"""Key bytes of one label → text. Raises SkipRow or DecodeError; a Provisional text is asked for
+again later."""
+
+# Upstream hands a CPU's number to the label's decoders as a u16.
+_CPU_BYTES = 2
+
+
+class MapMetric:
+    """`decoders` are one per label of `spec`, in order, `bucket` and `cpu` included.
+
+    Counters are u64, gauges s64 (a gauge that is decremented on another CPU than it was
+    incremented on wraps there). A map of 4-byte values is read as u32. Raises KernmeshError where
+    map and YAML do not fit each other.
+    """
+
+    def __init__(
+        self,
+        bpf_map: BpfMap,
+        spec: MetricSpec,
+        prefix: str,
+        max_series: int,
+        decoders: Sequence[Decode],
+    ) -> None:
+        self.spec = spec
+        self.entries: int | None = None
+        """Rows that the last read gave; None before the first and after one that failed."""
+        self._map = bpf_map
+        info = bpf_map.info
+        self._percpu = "percpu" in info.kind
+        names = [label.name for label in spec.labels]
+        self._hist = spec if isinstance(spec, HistogramSpec) else None
+        self._by_row = self._hist is not None and names[-1:] == ["bucket"]
+        self._split = self._percpu and names[-1:] == ["cpu"]
+        if len(decoders) != len(names):
+            raise KernmeshError(
+                f"metric {spec.name}: got {len(decoders)} decoders, "
+                f"want {len(names)}, one per label"
+            )
+        self._parts = self._key_parts(decoders)
+        self._suffixes = (
+            [cpu.to_bytes(spec.labels[-1].size or _CPU_BYTES, "little") for cpu in range(info.cpus)]
+            if self._split
+            else ()
+        )
+        self._check_value()
+        self._signed = isinstance(spec, GaugeSpec)
+        kind: Kind = (
+            "gauge" if isinstance(spec, GaugeSpec) else "histogram" if self._hist else "counter"
+        )
+        try:
+            self._slots = hist.bucket_slots(self._hist) if self._hist else {}
+            self.shape = Shape(
+                kind,
+                f"{prefix}_{spec.name}" if prefix else spec.name,
+                spec.help,
+                names[:-1] if self._by_row else names,
+                hist.bounds(self._hist) if self._hist else (),
+            )
+        except ValueError as error:
+            raise KernmeshError(f"metric {spec.name}: {error}") from None
+        self.rows = Rows(
+            self.shape,
+            self._words,
+            slots=len(self._slots) if self._by_row else 1,
+            limit=max(1, max_series // self.shape.width),
+            monotone=kind != "gauge",
+        )
+
+    def _key_parts(self, decoders: Sequence[Decode]) -> list[tuple[int, int, Decode]]:
+        """Start, end and decoder of each label in the key (with the CPU behind it, if split)."""
+        info, labels = self._map.info, self.spec.labels
+        inside = labels[:-1] if self._split else labels
+        parts: list[tuple[int, int, Decode]] = []
+        at = 0
+        for label, decode in zip(inside, decoders, strict=False):
+            parts.append((at, at + label.size, decode))
+            at += label.size + label.padding
+        # A map that has no labels in its key has one all the same, mostly a u32 of 0.
+        if inside and at != info.key_size:
+            raise KernmeshError(
+                f"metric {self.spec.name}: labels take {at} bytes of the key, want {info.key_size},"
+                f" which the key of map {info.name} has: set size and padding"
+            )
+        if self._split:
+            end = info.key_size + (labels[-1].size or _CPU_BYTES)
+            parts.append((info.key_size, end, decoders[-1]))
+        return parts
+
+    def _check_value(self) -> None:
+        info = self._map.info
+        if self._hist is not None and not self._by_row:
+            want = [8 * hist.struct_width(self._hist)]
+            hint = " (u64 slots, overflow, sum), or a last label `bucket`"
+        else:
+            want, hint = [8, 4], ""
+        if info.value_size not in want:
+            raise KernmeshError(
+                f"metric {self.spec.name}: value of map {info.name} has {info.value_size} bytes, "
+                f"want {want[0]}{hint}"
+            )
+
+    def _words(self, key: bytes) -> Words:
+        texts = [decode(key[start:end]) for start, end, decode in self._parts]
+        final = not any(type(text) is Provisional for text in texts)
+        if not self._by_row:
+            return Words(texts, 0, final)
+        bucket = texts.pop()
+        try:
+            return Words(texts, self._slots[float(bucket)], final)
+        except (KeyError, ValueError):
+            raise DecodeError(
+                f"bucket {bucket!r} is none of {min(self._slots):g} to {max(self._slots):g}"
+            ) from None
+
+    def collect(self) -> FastFamily:
+        """The map as it is now. Raises BpfError where the kernel refuses to be read."""
+        self.entries = None
+        read = self._map.read()
+        self.entries = read.count
+        self.rows.see(read.keys, self._map.info.key_size, self._suffixes)
+        columns = self.rows.spread(self._inputs(read.values))
+        lines = self.rows.lines
+        if self._hist is None:
+            (values,) = columns
+            exact = not values or min(values) >= 0
+            return FastFamily(self.shape, lines, (Column(values, exact),))
+        if self._by_row:  # values over the last bucket are in it already
+            columns.insert(-1, [0] * len(columns[0]))
+        counts, sums = hist.cumulative(columns, hist.multiplier(self._hist))
+        exactly = [Column(count, exact=True) for count in counts]
+        return FastFamily(self.shape, lines, (*exactly, Column(sums, exact=False)))
+
+    def _inputs(self, values: bytes) -> list[list[int]]:
+        """Per word of the value: one number per key (and CPU, if split)."""
+        info = self._map.info
+        view = memoryview(values)
+        if info.value_size == 4:
+            numbers, step = (
+                view.cast("i") if self._signed else view.cast("I"),
+                info.value_stride // 4,
+            )
+        else:
+            numbers, step = (
+                view.cast("q") if self._signed else view.cast("Q"),
+                info.value_stride // 8,
+            )
+        used = 1 if self._hist is None or self._by_row else step
+        cpus = 1 if self._split else info.cpus
+        return [
+            reduce(
+                lambda left, right: list(map(add, left, right)),
+                (numbers[cpu * step + word :: cpus * step].tolist() for cpu in range(cpus)),
+            )
+            for word in range(used)
+        ]
