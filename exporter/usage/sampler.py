@@ -89,8 +89,8 @@ class Sampler:
                 due += step
                 step = interval
                 late = self._clock.monotonic() - due
-                if late > 0:
-                    due += -(-late // interval) * interval
+                if late >= 0:
+                    due += (late // interval + 1) * interval
                 await pause(max(due - self._clock.monotonic(), 0.0))
 
     def _cpu(self) -> float | None:

@@ -1,23 +1,15 @@
 """One client's connection: uvicorn's httptools protocol with the deadlines and caps it lacks.
 
 A connection waits either for its client (a request to become complete, the next request, an
-answer to be read) or for us. Each wait for the client has a deadline, and when the house is
-full, the connection that waits longest for its client makes room. Knows no routes.
+answer to be read) or for us. Each wait for the client has a deadline, and when there is no
+room, the connection that waits longest for its client makes room. Knows no routes.
 """
 
 import asyncio
 from typing import Any, NoReturn
 
 from exporter.web.limits import Limits
-from exporter.web.uvicorn_lean import hold_off_command_line
-
-hold_off_command_line()
-
-from uvicorn.config import Config  # noqa: E402
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol  # noqa: E402
-from uvicorn.server import ServerState  # noqa: E402
-
-STALL_GRACE_SECONDS = 1.0
+from exporter.web.uvicorn_lean import STATUS_LINE, Config, HttpToolsProtocol, ServerState
 
 
 class Refused(Exception):
@@ -28,7 +20,7 @@ class Refused(Exception):
         super().__init__(text)
 
 
-class House:
+class Connections:
     """All connections of one server, and the counts of what had to be done to keep it open."""
 
     def __init__(self, app: Any, limits: Limits) -> None:
@@ -41,7 +33,7 @@ class House:
         self.timed_out = 0
         """Closed because the client let a deadline pass."""
         self.refused = 0
-        """Closed at once: the house was full and everybody in it was being served."""
+        """Closed at once: no room, and everybody there was being served."""
         self.config = Config(
             app,
             log_config=None,
@@ -78,16 +70,19 @@ class House:
     def cut_longest_stalled(self, now: float) -> None:
         """Keeps the number of answers held up by their readers, and their memory, bounded."""
         stalled = [(c.stalled_since, id(c), c) for c in self.members if c.stalled_since is not None]
-        if len(stalled) > self.limits.stalled and now - min(stalled)[0] > STALL_GRACE_SECONDS:
+        if len(stalled) <= self.limits.stalled:
+            return
+        since, _, longest = min(stalled)
+        if now - since >= self.limits.stall_grace_seconds:
             self.evicted += 1
-            min(stalled)[2].abort()
+            longest.abort()
 
 
 class Connection(HttpToolsProtocol):
-    def __init__(self, house: House) -> None:
-        super().__init__(house.config, house.state, {}, asyncio.get_running_loop())
-        self.house = house
-        self.limits = house.limits
+    def __init__(self, group: Connections) -> None:
+        super().__init__(group.config, group.state, {}, asyncio.get_running_loop())
+        self.group = group
+        self.limits = group.limits
         self.waits_since: float | None = None
         """Loop time since when nothing happens because of the client; None: it is our turn."""
         self.stalled_since: float | None = None
@@ -105,21 +100,21 @@ class Connection(HttpToolsProtocol):
     # What asyncio calls
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        if not self.house.make_room():
-            self.house.refused += 1
+        if not self.group.make_room():
+            self.group.refused += 1
             self.transport = transport
             transport.abort()
             return
         super().connection_made(transport)
-        self.house.empty.clear()
+        self.group.empty.clear()
         self.waits_since = self.loop.time()
         self._expect_request()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._cancel_timers()
         super().connection_lost(exc)
-        if not self.house.members:
-            self.house.empty.set()
+        if not self.group.members:
+            self.group.empty.set()
 
     def data_received(self, data: bytes) -> None:
         if self.transport.is_closing():
@@ -149,7 +144,7 @@ class Connection(HttpToolsProtocol):
         self.stalled_since = self.waits_since = now
         if self.write_timer is None:
             self.write_timer = self.loop.call_later(self.limits.write_seconds, self._write_late)
-        self.house.cut_longest_stalled(now)
+        self.group.cut_longest_stalled(now)
 
     def resume_writing(self) -> None:
         super().resume_writing()
@@ -221,7 +216,7 @@ class Connection(HttpToolsProtocol):
     def abort(self) -> None:
         """Closes at once: what is unsent is dropped, so nothing waits for the client."""
         self._cancel_timers()
-        self.house.members.discard(self)
+        self.group.members.discard(self)
         if not self.transport.is_closing() or self.transport.get_write_buffer_size():
             self.transport.abort()
 
@@ -241,12 +236,12 @@ class Connection(HttpToolsProtocol):
         if self._answering():
             self._expect_request()  # our turn: reading may even be paused
             return
-        self.house.timed_out += 1
+        self.group.timed_out += 1
         self.abort()
 
     def _write_late(self) -> None:
         self.write_timer = None
-        self.house.timed_out += 1
+        self.group.timed_out += 1
         self.abort()
 
     def _cancel_request_timer(self) -> None:

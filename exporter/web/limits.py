@@ -19,8 +19,11 @@ class Limits(NamedTuple):
     write_seconds: float = 30.0
     """From the moment an answer is held up by its reader until it is taken whole."""
     stalled: int = 16
-    """Held-up answers at once; one more, and the one held up longest (over 1 s) is cut.
+    """Held-up answers at once; one more, and the one held up longest is cut.
     Each may pin a rendered page, so this bounds memory: 16 × 6 MB at 100,000 series."""
+    stall_grace_seconds: float = 1.0
+    """How long an answer may be held up before it can be cut for that: a healthy reader of a
+    large page is behind for milliseconds again and again."""
     head_bytes: int = 64 * 1024
     """Request line and header lines together: else 431."""
     body_bytes: int = 64 * 1024

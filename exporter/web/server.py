@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from starlette.types import ASGIApp
 
-from exporter.web.connections import House
+from exporter.web.connections import Connections
 from exporter.web.limits import Limits
 from exporter.web.listen import BACKLOG
 
@@ -21,10 +21,10 @@ log = logging.getLogger(__name__)
 
 
 class Server:
-    """One app on any number of sockets. `house` has the connections and their counts."""
+    """One app on any number of sockets. `connections` has them and their counts."""
 
     def __init__(self, app: ASGIApp, limits: Limits | None = None) -> None:
-        self.house = House(app, limits or Limits())
+        self.connections = Connections(app, limits or Limits())
         self._listeners: list[asyncio.Server] = []
 
     async def start(self, sockets: Sequence[socket.socket]) -> None:
@@ -32,7 +32,7 @@ class Server:
         loop = asyncio.get_running_loop()
         for sock in sockets:
             self._listeners.append(
-                await loop.create_server(self.house.connection, sock=sock, backlog=BACKLOG)
+                await loop.create_server(self.connections.connection, sock=sock, backlog=BACKLOG)
             )
 
     async def stop(self, grace: float = GRACE_SECONDS) -> None:
@@ -41,17 +41,17 @@ class Server:
         for listener in self._listeners:
             listener.close()
         self._listeners.clear()
-        for connection in list(self.house.members):
+        for connection in list(self.connections.members):
             connection.shutdown()
         try:
             async with asyncio.timeout(grace):
-                await self.house.empty.wait()
+                await self.connections.empty.wait()
         except TimeoutError:
-            left = list(self.house.members)
+            left = list(self.connections.members)
             log.info("stopping: connections cut", extra={"connections": len(left)})
             for connection in left:
                 connection.abort()
-        tasks = list(self.house.state.tasks)
+        tasks = list(self.connections.state.tasks)
         for task in tasks:
             task.cancel()
         if tasks:  # a task that does not heed its cancellation is left to the loop's end
