@@ -1,0 +1,197 @@
+"""Everything that is wrong with programs, at once, unprivileged, before anything is loaded.
+
+Compares each YAML with its object (pure ELF and BTF) and the programs with each other. Raises
+nothing: whatever the bytes, the answer is a list of problems.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from difflib import get_close_matches
+from pathlib import Path
+
+from exporter.decoders import label_problems, regexp
+from exporter.ebpf.elf import BpfObject, verify_object
+from exporter.ebpf.layout import (
+    EVENTS,
+    Finding,
+    MetricSpec,
+    bucket_findings,
+    is_row_per_bucket,
+    map_findings,
+)
+from exporter.ebpf.spec import HistogramSpec, LabelSpec, Program, ProgramSpec
+from exporter.errors import BpfError, Problem
+
+LineOf = Callable[[Path, str], int]
+_METRIC = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*", re.ASCII)
+_LABEL = re.compile(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*", re.ASCII)
+_CGROUP_MAPS = {"hash": 1, "cgrp_storage": 32}
+
+
+def check_programs(
+    programs: Iterable[Program],
+    line_of: LineOf = lambda _file, _path: 0,
+    verify: Callable[[Path], BpfObject] = verify_object,
+) -> list[Problem]:
+    """All problems, program by program, in the files' order; [] if there is none.
+
+    `line_of(yaml, "metrics.counters[0].labels[1]")` is the line of a key path in a YAML file, 0
+    if not known. `verify` reads an object or raises BpfError.
+    """
+    problems: list[Problem] = []
+    first: dict[str, tuple[Program, str, MetricSpec]] = {}
+    for program in programs:
+        for path, text in _program_findings(program.spec):
+            problems.append(_problem(program, line_of, path, text))
+        try:
+            declared = verify(program.object)
+        except BpfError as error:
+            problems.append(Problem(str(program.object), 0, "", _without(str(error), program)))
+        else:
+            for path, text in _object_findings(program.spec, declared):
+                problems.append(_problem(program, line_of, path, text))
+        for path, kind, spec in _metrics(program.spec):
+            if spec.name not in first:
+                first[spec.name] = (program, kind, spec)
+                continue
+            said = _difference(*first[spec.name][1:], kind, spec)
+            if said:
+                text = f"{spec.name!r} is in {first[spec.name][0].yaml} too, {said}"
+                problems.append(_problem(program, line_of, f"{path}.name", text))
+    return problems
+
+
+def _metrics(spec: ProgramSpec) -> Iterator[tuple[str, str, MetricSpec]]:
+    """Key path, Prometheus type and spec of each metric."""
+    for index, counter in enumerate(spec.metrics.counters):
+        yield f"metrics.counters[{index}]", "counter", counter
+    for index, gauge in enumerate(spec.metrics.gauges):
+        yield f"metrics.gauges[{index}]", "gauge", gauge
+    for index, histogram in enumerate(spec.metrics.histograms):
+        yield f"metrics.histograms[{index}]", "histogram", histogram
+
+
+def _program_findings(spec: ProgramSpec) -> Iterator[Finding]:
+    """What the YAML alone gets wrong."""
+    for path, _, metric in _metrics(spec):
+        if not _METRIC.fullmatch(metric.name):
+            yield f"{path}.name", f"{metric.name!r} is no metric name: want letters, digits and _"
+        if isinstance(metric, HistogramSpec):
+            yield from _below(path, bucket_findings(metric))
+        last = len(metric.labels) - 1 if is_row_per_bucket(metric) else None
+        yield from _below(path, _label_findings(metric.labels, bucket=last))
+        if isinstance(metric, HistogramSpec) and any(label.name == "le" for label in metric.labels):
+            yield f"{path}.labels", "'le' is what Prometheus calls a histogram's buckets"
+    for index, span in enumerate(spec.tracing.spans):
+        yield from _below(f"tracing.spans[{index}]", _label_findings(span.labels, bucket=None))
+    if spec.cgroup_id_map and spec.cgroup_id_map.regexps:
+        wrong = regexp.problem(spec.cgroup_id_map.regexps)
+        if wrong:
+            yield "cgroup_id_map.regexps", wrong
+    for index, hook in enumerate(spec.hooks):
+        if not hook.any_of or not all(hook.any_of):
+            yield f"hooks[{index}].any_of", "got nothing, want lists of BPF functions, best first"
+
+
+def _label_findings(labels: tuple[LabelSpec, ...], bucket: int | None) -> Iterator[Finding]:
+    """`bucket` is the index of the label that is a bucket's number: it needs no decoder."""
+    seen: set[str] = set()
+    for index, label in enumerate(labels):
+        path = f"labels[{index}]"
+        if not _LABEL.fullmatch(label.name):
+            yield f"{path}.name", f"{label.name!r} is no label name: want letters, digits and _"
+        if label.name in seen:
+            yield f"{path}.name", f"{label.name!r} is there twice"
+        seen.add(label.name)
+        if label.size < 0 or label.padding < 0:
+            yield path, f"got size {label.size} and padding {label.padding}, want bytes"
+        elif index != bucket:
+            for text in label_problems(label):
+                yield f"{path}.decoders", text
+
+
+def _object_findings(spec: ProgramSpec, declared: BpfObject) -> Iterator[Finding]:
+    """What the YAML says of the object that is not so."""
+    for path, _, metric in _metrics(spec):
+        found = declared.maps.get(metric.name)
+        if found is None:
+            yield f"{path}.name", _missing("map", metric.name, declared.maps)
+            continue
+        try:
+            findings = list(map_findings(metric, found, declared.btf))
+        except BpfError as error:
+            findings = [("", str(error))]
+        yield from _below(path, findings)
+    for index, hook in enumerate(spec.hooks):
+        for way, functions in enumerate(hook.any_of):
+            for function in functions:
+                if function not in declared.functions:
+                    where = f"hooks[{index}].any_of[{way}]"
+                    yield where, _missing("function", function, declared.functions)
+    for index, span in enumerate(spec.tracing.spans):
+        found = declared.maps.get(span.ringbuf)
+        if found is None:
+            yield f"tracing.spans[{index}].ringbuf", _missing("map", span.ringbuf, declared.maps)
+        elif found.type not in EVENTS:
+            text = f"map {span.ringbuf!r} is of map type {found.type}, want ringbuf"
+            yield f"tracing.spans[{index}].ringbuf", text
+    for index, symbol in enumerate(spec.kaddrs):
+        name = f"kaddr_{symbol}"
+        variable = declared.variables.get(name)
+        if variable is None or not variable.section.startswith(".rodata"):
+            yield f"kaddrs[{index}]", _missing("rodata variable", name, declared.variables)
+    if spec.cgroup_id_map:
+        found = declared.maps.get(spec.cgroup_id_map.name)
+        if found is None:
+            text = _missing("map", spec.cgroup_id_map.name, declared.maps)
+            yield "cgroup_id_map.name", text
+        elif found.type != _CGROUP_MAPS[spec.cgroup_id_map.type]:
+            text = f"map {found.name!r} is of map type {found.type}, want {spec.cgroup_id_map.type}"
+            yield "cgroup_id_map.type", text
+
+
+def _difference(kind: str, spec: MetricSpec, other_kind: str, other: MetricSpec) -> str | None:
+    """Why two metrics of one name cannot be one family; None if they can."""
+    if kind != other_kind:
+        return f"as a {kind}, here as a {other_kind}: one name has one type"
+    names, others = (
+        [label.name for label in each.labels[: -1 if is_row_per_bucket(each) else None]]
+        for each in (spec, other)
+    )
+    if names != others:
+        return f"with labels {_shown(names)}, here with {_shown(others)}: one name has one set"
+    if spec.help != other.help:
+        return f"with help {spec.help!r}, here with {other.help!r}: one name has one help"
+    if isinstance(spec, HistogramSpec) and isinstance(other, HistogramSpec):
+        wanted = ("bucket_type", "bucket_min", "bucket_max", "bucket_keys", "bucket_multiplier")
+        for field in wanted:
+            if getattr(spec, field) != getattr(other, field):
+                return f"with another {field}: histograms of one name have the same buckets"
+    return None
+
+
+def _missing(what: str, name: str, there: Iterable[str]) -> str:
+    names = sorted(there)
+    close = get_close_matches(name, names, n=1)
+    if close:
+        return f"the object has no {what} {name!r} (did you mean {close[0]!r}?)"
+    listed = ", ".join(names[:8]) + (" …" if len(names) > 8 else "")
+    return f"the object has no {what} {name!r}, it has {listed or 'none'}"
+
+
+def _shown(names: list[str]) -> str:
+    return ", ".join(names) or "none"
+
+
+def _below(path: str, findings: Iterable[Finding]) -> Iterator[Finding]:
+    for below, text in findings:
+        yield f"{path}.{below}" if below else path, text
+
+
+def _problem(program: Program, line_of: LineOf, path: str, text: str) -> Problem:
+    return Problem(str(program.yaml), line_of(program.yaml, path), path, text)
+
+
+def _without(text: str, program: Program) -> str:
+    """The file is a Problem's own field."""
+    return text.removeprefix(f"{program.object}: ")

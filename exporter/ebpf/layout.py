@@ -1,0 +1,198 @@
+"""Whether a map's bytes are what a metric of the YAML says they are: keys, values, buckets.
+
+Pure: compares a spec with a map as its object declares it (elf.py), by size and, where there is
+BTF, field by field. Each finding is (key path below the metric, one line).
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from exporter.ebpf.btf import Btf
+from exporter.ebpf.elf import Map
+from exporter.ebpf.hist import bucket_numbers, struct_width
+from exporter.ebpf.spec import CounterSpec, GaugeSpec, HistogramSpec, LabelSpec
+
+MetricSpec = CounterSpec | GaugeSpec | HistogramSpec
+Finding = tuple[str, str]
+
+ARRAYS = frozenset((2, 6))  # include/uapi/linux/bpf.h, enum bpf_map_type
+PER_CPU = frozenset((5, 6, 10))
+READABLE = {1: "hash", 2: "array", 5: "percpu_hash", 6: "percpu_array", 9: "lru_hash"}
+READABLE |= {10: "lru_percpu_hash"}
+EVENTS = {4: "perf_event_array", 27: "ringbuf"}
+_WORD = 8
+_MOST_BUCKETS = 1024
+_MOST_FIELDS, _MOST_STEPS = 512, 4096  # a BPF key has at most 512 bytes
+
+
+class Field(NamedTuple):
+    """A scalar of a key, inside however many structs and arrays. Bytes from the key's start."""
+
+    name: str
+    offset: int
+    size: int
+
+
+def is_row_per_bucket(spec: MetricSpec) -> bool:
+    """Upstream's histogram layout: a last label `bucket`, one u64 row for each."""
+    return (
+        isinstance(spec, HistogramSpec) and bool(spec.labels) and spec.labels[-1].name == "bucket"
+    )
+
+
+def map_findings(spec: MetricSpec, found: Map, btf: Btf | None) -> Iterator[Finding]:
+    """Everything in which a metric and its map differ."""
+    if isinstance(spec, CounterSpec) and spec.perf_event_array:
+        if found.type not in EVENTS:
+            yield (
+                "perf_event_array",
+                f"map {found.name!r} is {_kind(found)}, want {_listed(EVENTS)}",
+            )
+        return
+    if found.type not in READABLE:
+        yield "", f"map {found.name!r} is {_kind(found)}, want one of {_listed(READABLE)}"
+        return
+    yield from _key_findings(spec, found, btf)
+    yield from _value_findings(spec, found)
+
+
+def bucket_findings(spec: HistogramSpec) -> Iterator[Finding]:
+    """A histogram's buckets by themselves."""
+    if spec.bucket_type == "fixed":
+        if not spec.bucket_keys:
+            yield "bucket_keys", "got none, want the buckets' upper bounds"
+        elif list(spec.bucket_keys) != sorted(set(spec.bucket_keys)):
+            yield "bucket_keys", "want numbers that grow"
+        return
+    if spec.bucket_min > spec.bucket_max:
+        yield "bucket_max", f"got {spec.bucket_max}, want at least bucket_min, {spec.bucket_min}"
+    elif spec.bucket_max - spec.bucket_min >= _MOST_BUCKETS:
+        count = spec.bucket_max - spec.bucket_min + 1
+        yield "bucket_max", f"makes {count} buckets, want at most {_MOST_BUCKETS}"
+    elif (
+        spec.bucket_type.startswith("exp2") and not -64 <= spec.bucket_min <= spec.bucket_max <= 64
+    ):
+        yield "bucket_max", f"2^{spec.bucket_max} is more than 64 bits, want -64 to 64"
+
+
+def key_fields(btf: Btf, key: int) -> list[Field]:
+    """The scalars of a key's type, in order; [] where BTF is odd enough to have no answer."""
+    fields: list[Field] = []
+    pending = [(key, "", 0)]
+    for _ in range(_MOST_STEPS):
+        if not pending or len(fields) >= _MOST_FIELDS:
+            break
+        number, name, offset = pending.pop(0)
+        found = btf.resolve(number)
+        if found.kind in ("struct", "union"):
+            inner = [
+                (member.type, f"{name}.{member.name}".strip("."), offset + member.offset_bits // 8)
+                for member in btf.members(found)
+                if not member.bits
+            ]
+            pending = inner + pending
+        elif found.kind == "array":
+            element, count = btf.element(found)
+            size = btf.size(element)
+            if btf.resolve(element).kind in ("struct", "union", "array"):
+                count = min(count, _MOST_FIELDS)
+                pending = [
+                    (element, f"{name}[{index}]", offset + index * size) for index in range(count)
+                ] + pending
+            else:  # text or an address: may be cut between elements
+                fields += [
+                    Field(name, offset + index * size, size)
+                    for index in range(min(count, _MOST_FIELDS))
+                ]
+        else:
+            fields.append(Field(name, offset, btf.size(number)))
+    return fields
+
+
+def _key_findings(spec: MetricSpec, found: Map, btf: Btf | None) -> Iterator[Finding]:
+    labels: Sequence[LabelSpec] = spec.labels
+    if found.type in PER_CPU and labels and labels[-1].name == "cpu":
+        labels = labels[:-1]  # made from the per-CPU value, not in the key
+    if not labels:
+        if found.type not in ARRAYS and found.max_entries != 1:
+            yield "labels", f"got none for map {found.name!r}, whose key has {found.key_size} bytes"
+        return
+    unsized = [index for index, label in enumerate(labels) if label.size < 1]
+    for index in unsized:
+        yield (
+            f"labels[{index}].size",
+            f"got {labels[index].size}, want the label's bytes in the key",
+        )
+    if unsized:
+        return
+    total = sum(label.size + label.padding for label in labels)
+    if total != found.key_size:
+        parts = " + ".join(
+            f"{label.name} {label.size}" + (f" + padding {label.padding}" if label.padding else "")
+            for label in labels
+        )
+        yield (
+            "labels",
+            f"got {total} bytes ({parts}), want {found.key_size}, the key of map {found.name!r}"
+            + _key_shown(found, btf),
+        )
+        return
+    if btf and found.key:
+        yield from _cut_findings(labels, found, btf)
+
+
+def _cut_findings(labels: Sequence[LabelSpec], found: Map, btf: Btf) -> Iterator[Finding]:
+    """Labels that begin or end inside of a field read a part of a number."""
+    fields = key_fields(btf, found.key)
+    start = 0
+    for index, label in enumerate(labels):
+        end = start + label.size
+        for field in fields:
+            whole_key = field.offset == 0 and field.size == found.key_size
+            inside = any(field.offset < edge < field.offset + field.size for edge in (start, end))
+            if inside and not whole_key:
+                yield (
+                    f"labels[{index}]",
+                    f"{label.name!r} is bytes {start} to {end} of the key, which cuts its field "
+                    f"{field.name!r} (bytes {field.offset} to {field.offset + field.size})",
+                )
+                break
+        start = end + label.padding
+
+
+def _value_findings(spec: MetricSpec, found: Map) -> Iterator[Finding]:
+    if isinstance(spec, HistogramSpec) and not is_row_per_bucket(spec):
+        if next(bucket_findings(spec), None):
+            return  # said already
+        count, words = len(bucket_numbers(spec)), struct_width(spec)
+        if found.value_size != words * _WORD:
+            where = "bucket_keys" if spec.bucket_type == "fixed" else "bucket_max"
+            yield (
+                where,
+                f"{count} buckets, overflow and sum are {words * _WORD} bytes, the value of map "
+                f"{found.name!r} has {found.value_size}" + _slots_shown(found.value_size),
+            )
+    elif found.value_size != _WORD:
+        yield "", f"the value of map {found.name!r} has {found.value_size} bytes, want 8 (u64)"
+
+
+def _slots_shown(value_size: int) -> str:
+    words, rest = divmod(value_size, _WORD)
+    if rest or words < 3:
+        return ": want u64 slots[], u64 overflow, u64 sum, or a last label `bucket`"
+    return f": room for {words - 2} buckets"
+
+
+def _key_shown(found: Map, btf: Btf | None) -> str:
+    fields = key_fields(btf, found.key) if btf and found.key else []
+    if not 1 < len(fields) <= 12:
+        return ""
+    return ": " + ", ".join(f"{f.name} {f.size} at {f.offset}" for f in fields)
+
+
+def _kind(found: Map) -> str:
+    return READABLE.get(found.type) or EVENTS.get(found.type) or f"of map type {found.type}"
+
+
+def _listed(kinds: dict[int, str]) -> str:
+    return ", ".join(kinds.values())
