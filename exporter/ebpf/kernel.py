@@ -6,6 +6,7 @@ It must not know what the maps' keys and values mean.
 """
 
 import contextlib
+import functools
 import logging
 import re
 import sys
@@ -13,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from exporter.ebpf import budget, features, libbpf
+from exporter.ebpf.elf import verify_object
 from exporter.ebpf.hooks import HookReport, Refusal, functions_to_try, hooks_of
 from exporter.ebpf.loaded import KernelProgram
 from exporter.ebpf.objectfile import read_object
@@ -99,13 +101,20 @@ class _Loader:
     def __init__(self, program: Program, options: Options) -> None:
         self._program, self._options = program, options
         self._data = read_object(program.object)
-        self._lib = libbpf.library()
-        with contextlib.closing(self._open()) as obj:
-            self._sections = {function.name: function.section for function in obj.functions}
+        # libbpf 1.1 crashed on mutated objects: nothing reaches it before its structure holds.
+        self._sections = verify_object(self._data, str(program.object)).functions
         self._hooks = hooks_of(program.spec.hooks, self._sections)
 
     def reports(self) -> list[HookReport]:
         return [hook.report() for hook in self._hooks]
+
+    @functools.cached_property
+    def _lib(self) -> libbpf.Libbpf:
+        return libbpf.library()
+
+    @functools.cached_property
+    def _constants(self) -> Mapping[str, int]:
+        return _kernel_addresses(self._program, self._options.host)
 
     def load(self) -> KernelProgram:
         while True:
@@ -119,10 +128,18 @@ class _Loader:
                     raise refused.whole from None
                 self._refuse(refusals)
                 continue
-            reports = self.reports()
-            return KernelProgram(
-                self._lib, self._program.name, obj, functions, reports, self._options.batch
-            )
+            try:
+                return KernelProgram(
+                    self._lib,
+                    self._program.name,
+                    obj,
+                    functions,
+                    self.reports(),
+                    self._options.batch,
+                )
+            except BaseException:
+                obj.close()
+                raise
 
     def _refuse(self, refusals: Iterable[Refusal]) -> None:
         for refusal in refusals:
@@ -162,7 +179,12 @@ class _Loader:
         try:
             for function in obj.functions:
                 function.set_autoload(function.name in functions)
-            _size_maps(obj, self._program.spec, self._options, self._lib.possible_cpus())
+            constants = dict(self._constants)
+            for name in _size_maps(
+                obj, self._program.spec, self._options, self._lib.possible_cpus()
+            ):
+                constants[f"shared_{name}"] = 1
+            _set_constants(obj, constants)
             self._load(obj, functions)
             self._attach(obj, functions)
         except BaseException:
@@ -247,28 +269,59 @@ def _blame(said: Sequence[str], functions: Sequence[str]) -> tuple[str | None, s
     return matches[-1][1], next(m[2] for m in matches if m[1] == matches[-1][1])
 
 
-def _size_maps(obj: libbpf.Object, spec: ProgramSpec, options: Options, machine_cpus: int) -> None:
-    """Sets map sizes, and makes shared what would not fit the budget per CPU."""
+def _size_maps(
+    obj: libbpf.Object, spec: ProgramSpec, options: Options, machine_cpus: int
+) -> list[str]:
+    """Sets map sizes; gives the names of those that become shared, as they do not fit per CPU."""
     constants = obj.variables(".rodata")
-    rodata = next((m for m in obj.maps if m.internal and m.name.endswith(".rodata")), None)
     by_cpu = _split_by_cpu(spec)
+    shared = []
     for each in obj.maps:
         if each.internal:
             continue
         if each.name in options.max_entries:
             each.set_max_entries(options.max_entries[each.name])
-        flag = constants.get(f"shared_{each.name}")
         plan = budget.plan(
             each.kind,
             each.max_entries,
             each.value_size,
             options.possible_cpus or machine_cpus,
-            can_share=flag is not None and each.name not in by_cpu,
+            can_share=f"shared_{each.name}" in constants and each.name not in by_cpu,
             budget_bytes=options.budget_bytes,
         )
-        if plan.shared and flag is not None and rodata is not None:
+        if plan.shared:
             each.set_kind(plan.kind)
-            rodata.write_initial(flag.offset, (1).to_bytes(flag.size, sys.byteorder))
+            shared.append(each.name)
+    return shared
+
+
+def _set_constants(obj: libbpf.Object, values: Mapping[str, int]) -> None:
+    """Writes numbers into the object's constants of these names, where it has them."""
+    places = obj.variables(".rodata")
+    rodata = next((m for m in obj.maps if m.internal and m.name.endswith(".rodata")), None)
+    for name, value in values.items():
+        if rodata is not None and name in places:
+            place = places[name]
+            rodata.write_initial(place.offset, value.to_bytes(place.size, sys.byteorder))
+
+
+def _kernel_addresses(program: Program, host: HostFs) -> dict[str, int]:
+    """`kaddrs` of the YAML: kernel symbols' addresses, for constants named kaddr_<symbol>."""
+    wanted = set(program.spec.kaddrs)
+    found: dict[str, int] = {}
+    if not wanted:
+        return found
+    with (host.proc / "kallsyms").open() as lines:
+        for line in lines:
+            address, _, name = line.split()[:3]
+            if name in wanted:
+                found.setdefault(f"kaddr_{name}", int(address, 16))
+    missing = sorted(name for name in wanted if not found.get(f"kaddr_{name}"))
+    if missing:
+        raise BpfError(
+            f"{program.yaml}: kaddrs: this kernel shows no address of {', '.join(missing)}"
+        )
+    return found
 
 
 def _split_by_cpu(spec: ProgramSpec) -> set[str]:

@@ -188,6 +188,7 @@ _PROTOTYPES: Mapping[str, tuple[Any, tuple[Any, ...]]] = {
         (_INT, _POINTER, _POINTER, _POINTER, _POINTER, ctypes.POINTER(_U32), _POINTER),
     ),
     "bpf_prog_load": (_INT, (_INT, _TEXT, _TEXT, _POINTER, _SIZE, _POINTER)),
+    "bpf_map_get_fd_by_id": (_INT, (_U32,)),
     "bpf_obj_get_info_by_fd": (_INT, (_INT, _POINTER, ctypes.POINTER(_U32))),
     "btf__find_by_name_kind": (ctypes.c_int32, (_POINTER, _TEXT, _U32)),
     "btf__type_by_id": (_POINTER, (_POINTER, _U32)),

@@ -85,13 +85,11 @@ class KernelProgram:
         attached: Sequence[str],
         hooks: Sequence[HookReport],
         batch: bool,
-        problems: Sequence[str] = (),
     ) -> None:
         self._lib, self._name, self._object = lib, name, obj
         self._hooks = tuple(hooks)
-        self._problems = (
-            *problems,
-            *(f"{hook.name}: {hook.reason}" for hook in hooks if hook.taken is None),
+        self._problems = tuple(
+            f"{hook.name}: {hook.reason}" for hook in hooks if hook.taken is None
         )
         self._life = Lifetime()
         self._functions = [function for function in obj.functions if function.name in attached]

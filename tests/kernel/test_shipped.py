@@ -1,0 +1,341 @@
+"""The shipped programs count what user space knows to have happened, event by event."""
+
+import mmap
+import os
+import platform
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from exporter.ebpf import libbpf
+from exporter.ebpf.kernel import Options
+from exporter.ebpf.loaded import KernelProgram
+from exporter.ebpf.spec import HookSpec
+from tests.kernel.conftest import Load, counts, numbers, program, shipped_program
+
+pytestmark = pytest.mark.bpf
+
+TIMER_WAYS = [("timer_start_btf",), ("timer_start_tracepoint",)]
+
+
+def kernel_function(name: str) -> bytes:
+    """The address of a kernel function as it stands in a map's key."""
+    with Path("/proc/kallsyms").open() as lines:
+        for line in lines:
+            address, _, symbol = line.split()[:3]
+            if symbol == name:
+                return int(address, 16).to_bytes(8, sys.byteorder)
+    raise AssertionError(f"this kernel has no function {name}")
+
+
+def start_keepalive_timers(times: int) -> None:
+    """Starts the timer of one TCP connection's keepalive so often (net/ipv4/tcp_timer.c:
+    tcp_set_keepalive), and no other of its kind."""
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        socket.create_connection(server.getsockname()) as connection,
+    ):
+        for _ in range(times):
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 0)
+
+
+def sleep_in_receive(times: int) -> None:
+    """Sleeps so often for a jiffy or a few, by schedule_timeout (kernel/time/sleep_timeout.c)."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
+        receiver.bind(("127.0.0.1", 0))
+        receiver.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", 0, 1000))
+        for _ in range(times):
+            with pytest.raises(BlockingIOError):
+                receiver.recv(1)
+
+
+def test_timers_counts_each_started_timer_by_its_function(shipped: Path, loaded: Load) -> None:
+    timers = loaded(shipped_program(shipped, "timers"))
+    start_keepalive_timers(1234)
+    found = counts(timers, "timer_starts_total")
+    assert found[kernel_function("tcp_keepalive_timer")] == 1234
+
+
+def test_timers_counts_sleeps(shipped: Path, loaded: Load) -> None:
+    timers = loaded(shipped_program(shipped, "timers"))
+    slept = kernel_function("process_timeout")
+    sleep_in_receive(100)
+    # Others sleep too on a living machine, kernel threads first of all: a few in half a second.
+    assert 100 <= counts(timers, "timer_starts_total")[slept] < 300
+
+
+def test_timers_counts_the_same_when_the_map_is_shared(shipped: Path, loaded: Load) -> None:
+    timers = loaded(shipped_program(shipped, "timers"), Options(budget_bytes=1))
+    start_keepalive_timers(500)
+    assert timers.maps["timer_starts_total"].info.kind == "hash"
+    assert counts(timers, "timer_starts_total")[kernel_function("tcp_keepalive_timer")] == 500
+
+
+def test_a_full_map_is_counted_as_refused_and_what_is_in_it_goes_on(
+    shipped: Path, loaded: Load
+) -> None:
+    timers = loaded(
+        shipped_program(shipped, "timers"), Options(max_entries={"timer_starts_total": 1})
+    )
+    assert timers.maps["timer_starts_total"].info.max_entries == 1
+    start_keepalive_timers(50)
+    sleep_in_receive(50)
+    found = counts(timers, "timer_starts_total")
+    assert len(found) == 1
+    assert timers.refused_updates()["timer_starts_total"] >= 50
+    ((known, before),) = found.items()
+    start_keepalive_timers(50)
+    sleep_in_receive(50)
+    assert set(counts(timers, "timer_starts_total")) == {known}
+    assert counts(timers, "timer_starts_total")[known] >= before
+
+
+class LoopDisk:
+    """A loop device over a file of zeroes. Its I/O goes around the page cache."""
+
+    SIZE = 8 << 20
+    BLOCK = 4096
+
+    def __init__(self, device: str) -> None:
+        self.device = device
+        self.name = Path(device).name
+        # include/linux/kdev_t.h: new_encode_dev() is what stat(2) gives, in 32 bits
+        self.number = Path(device).stat().st_rdev & 0xFFFFFFFF
+
+    def write_and_read(self, writes: int, reads: int, syncs: int = 0) -> None:
+        block = mmap.mmap(-1, self.BLOCK)  # O_DIRECT wants page-aligned memory
+        fd = os.open(self.device, os.O_RDWR | os.O_DIRECT)
+        try:
+            for number in range(writes):
+                os.pwritev(fd, [block], number * self.BLOCK % self.SIZE)
+            for number in range(reads):
+                os.preadv(fd, [block], number * self.BLOCK % self.SIZE)
+            for _ in range(syncs):
+                os.fsync(fd)
+        finally:
+            os.close(fd)
+
+    def stat(self) -> dict[str, int]:
+        """/proc/diskstats: completed requests and the ms that they took."""
+        for line in Path("/proc/diskstats").read_text().splitlines():
+            fields = line.split()
+            if fields[2] == self.name:
+                values = [int(field) for field in fields[3:]]
+                return {
+                    "reads": values[0],
+                    "read_ms": values[3],
+                    "writes": values[4],
+                    "write_ms": values[7],
+                    "flushes": values[15],
+                }
+        raise AssertionError(f"/proc/diskstats has no {self.name}")
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[LoopDisk]:
+    file = tmp_path / "disk"
+    with file.open("wb") as out:
+        out.truncate(LoopDisk.SIZE)
+    made = subprocess.run(
+        ["losetup", "--find", "--show", file], check=True, capture_output=True, text=True
+    )
+    device = made.stdout.strip()
+    yield LoopDisk(device)
+    subprocess.run(["losetup", "--detach", device], check=True)
+
+
+READ, WRITE, FLUSH = 0, 1, 2  # as biolatency.yaml names them
+
+
+def eventually(what: Callable[[], bool], seconds: float = 10.0) -> bool:
+    """Whether it comes true. For what the kernel does after it has answered."""
+    until = time.monotonic() + seconds
+    while not what():
+        if time.monotonic() > until:
+            return False
+        os.sched_yield()
+    return True
+
+
+BLOCK_WAYS = {
+    "tp_btf": [("insert_btf", "issue_btf", "complete_btf")],
+    "raw_tp": [("insert_raw", "issue_raw", "complete_raw")],
+}
+
+
+@pytest.mark.parametrize("ways", [None, *BLOCK_WAYS], ids=str)
+@pytest.mark.parametrize("options", [Options(), Options(budget_bytes=1)], ids=["per_cpu", "shared"])
+def test_biolatency_agrees_with_diskstats_request_by_request(
+    shipped: Path, loaded: Load, disk: LoopDisk, ways: str | None, options: Options
+) -> None:
+    biolatency = shipped_program(shipped, "biolatency")
+    if ways:
+        every = {name for way in BLOCK_WAYS.values() for name in way[0]}
+        others = ["_of_queue_btf", "_of_queue_raw"]
+        off = tuple(sorted(every - set(BLOCK_WAYS[ways][0])))
+        off += tuple(f"{kind}{other}" for kind in ("insert", "issue") for other in others)
+        hooks = [
+            HookSpec("wanted", tuple(BLOCK_WAYS[ways])),
+            HookSpec("unwanted", (("none", *off),), optional=True),
+        ]
+        biolatency = program(shipped, "biolatency", hooks)
+    running = loaded(biolatency, options)
+    before = disk.stat()
+    disk.write_and_read(writes=300, reads=200, syncs=3)
+    assert eventually(lambda: disk.stat()["flushes"] >= before["flushes"] + 3)
+    after = {name: value - before[name] for name, value in disk.stat().items()}
+    found = numbers(running, "bio_latency_seconds")
+
+    def of(operation: int) -> list[int]:
+        return found[struct.pack("=II", disk.number, operation)]
+
+    # The kernel counts a flush once more, as the empty write that asked for it and that no
+    # driver ever saw (block/blk-flush.c).
+    assert (after["writes"], after["reads"], after["flushes"]) == (300 + 3, 200, 3)
+    assert sum(of(WRITE)[:-1]) == 300
+    assert sum(of(READ)[:-1]) == 200
+    assert sum(of(FLUSH)[:-1]) == 3
+    for operation, measured_ms in ((WRITE, after["write_ms"]), (READ, after["read_ms"])):
+        *slots, total_us = of(operation)
+        # The kernel's own clock starts earlier, when it makes the request, and rounds each one.
+        assert 0 < total_us <= (measured_ms + 1) * 1000 + sum(slots) * 1000
+        least = sum(count * (2 ** (slot - 1) if slot else 0) for slot, count in enumerate(slots))
+        most = sum(count * 2**slot for slot, count in enumerate(slots))
+        assert least <= total_us + sum(slots)
+        assert total_us <= most + sum(slots)
+    assert running.refused_updates() == {"bio_latency_seconds": 0, "bio_starts": 0}
+    assert running.maps["bio_starts"].read().count == 0
+
+
+class MemoryCgroup:
+    """A memory cgroup with a limit, v1 or v2."""
+
+    def __init__(self, limit: int) -> None:
+        v1 = Path("/sys/fs/cgroup/memory")
+        self.path = (v1 if v1.is_dir() else Path("/sys/fs/cgroup")) / f"kernmesh-{uuid.uuid4()}"
+        self.path.mkdir()
+        self._v1 = v1.is_dir()
+        limit_file = "memory.limit_in_bytes" if self._v1 else "memory.max"
+        (self.path / limit_file).write_text(str(limit))
+
+    @property
+    def id(self) -> int:
+        """kernfs gives the inode number as id where that has 64 bits (fs/kernfs/dir.c)."""
+        return self.path.stat().st_ino
+
+    def kills(self) -> int:
+        file = "memory.oom_control" if self._v1 else "memory.events"
+        for line in (self.path / file).read_text().splitlines():
+            if line.startswith("oom_kill "):
+                return int(line.split()[1])
+        raise AssertionError(f"{file} says nothing of oom_kill")
+
+    def run_out(self) -> int:
+        """Has a new process eat memory here until it is killed; gives its exit status."""
+        eat = "import sys; open(sys.argv[1], 'w').write('0'); x = b'x' * (256 << 20)"
+        procs = self.path / "cgroup.procs"
+        return subprocess.run([sys.executable, "-S", "-c", eat, procs], check=False).returncode
+
+    def remove(self) -> None:
+        assert eventually(self._try_remove)
+
+    def _try_remove(self) -> bool:
+        try:
+            self.path.rmdir()
+        except OSError:
+            return False
+        return True
+
+
+@pytest.fixture
+def small_cgroup() -> Iterator[MemoryCgroup]:
+    made = MemoryCgroup(24 << 20)
+    yield made
+    made.remove()
+
+
+GLOBAL, CGROUP = 0, 1  # as oomkill.yaml names them
+VICTIM_WAYS = [(("victim_task",),), (("victim_signal", "victim_number"),)]
+
+
+@pytest.mark.parametrize("ways", VICTIM_WAYS, ids=["task", "signal"])
+def test_oomkill_names_the_victims_cgroup_and_the_scope(
+    shipped: Path, loaded: Load, small_cgroup: MemoryCgroup, ways: tuple[tuple[str, ...], ...]
+) -> None:
+    _, reclaim = shipped_program(shipped, "oomkill").spec.hooks
+    off = tuple(name for other in VICTIM_WAYS if other != ways for name in other[0])
+    unwanted = HookSpec("unwanted", (("none", *off),), optional=True)
+    hooks = [HookSpec("victims", ways), reclaim, unwanted]
+    oomkill = loaded(program(shipped, "oomkill", hooks))
+    assert small_cgroup.run_out() == -signal.SIGKILL
+    assert small_cgroup.kills() == 1
+    key = small_cgroup.id.to_bytes(8, sys.byteorder)
+    assert counts(oomkill, "oom_kills_total").get(key) == 1
+    assert counts(oomkill, "oom_kills_by_scope_total") == {struct.pack("=I", CGROUP): 1}
+
+
+def test_oomkill_takes_the_first_way_that_its_yaml_names(shipped: Path, loaded: Load) -> None:
+    oomkill = loaded(shipped_program(shipped, "oomkill"))
+    taken = {hook.name: hook.taken for hook in oomkill.hooks}
+    assert set(taken) == {"victims", "what ran out"}
+    assert taken["victims"] in [
+        ("tp_btf/mark_victim",),
+        ("raw_tp/signal_generate", "raw_tp/mark_victim"),
+    ]
+    assert oomkill.problems == ()
+
+
+# ns, the slot of 28 that it belongs to (28 is the overflow), and what it adds to the sum in µs
+SHAPES = [
+    (0, 0, 0),
+    (1, 0, 0),
+    (499, 0, 0),
+    (500, 0, 1),
+    (1000, 0, 1),
+    (1001, 1, 1),
+    (2000, 1, 2),
+    (2001, 2, 2),
+    (4000, 2, 4),
+    (4001, 3, 4),
+    (1_024_000, 10, 1024),
+    (1_024_001, 11, 1024),
+    (2**27 * 1000, 27, 2**27),
+    (2**27 * 1000 + 1, 28, 2**27),
+    (2**63, 28, (2**63 + 500) // 1000),
+]
+GETPGID = {"x86_64": 121, "aarch64": 155}
+
+
+@pytest.mark.parametrize("options", [Options(), Options(budget_bytes=1)], ids=["per_cpu", "shared"])
+def test_a_value_falls_into_the_bucket_whose_bound_it_does_not_exceed(
+    compiled: Path, loaded: Load, options: Options
+) -> None:
+    running = loaded(program(compiled, "shapes"), options)
+    thread = os.getpid()
+    expected = [0] * 30
+    for value, slot, units in SHAPES:
+        write_first(running, struct.pack("=QII", value, thread, GETPGID[platform.machine()]))
+        os.getpgid(0)
+        expected[slot] += 1
+        expected[29] += units
+        assert numbers(running, "shapes")[struct.pack("=I", 7)] == expected, value
+    assert counts(running, "calls") == {struct.pack("=I", 7): len(SHAPES)}
+
+
+def write_first(running: KernelProgram, value: bytes) -> None:
+    """Writes the only row of the test program's map `wanted`."""
+    lib = libbpf.library()
+    fd = lib.call("bpf_map_get_fd_by_id", running.maps["wanted"].info.id)
+    try:
+        lib.call("bpf_map_update_elem", fd, bytes(4), value, 0)
+    finally:
+        os.close(fd)
