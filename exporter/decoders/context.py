@@ -3,6 +3,7 @@
 Cheap to make: whatever must be read is read when a decoder first needs it.
 """
 
+from pathlib import Path
 from typing import NamedTuple
 
 from exporter.clock import Clock, SystemClock
@@ -30,5 +31,5 @@ class DecodeContext(NamedTuple):
             clock=clock,
             symbols=KernelSymbols(fs, clock),
             cgroups=CgroupPaths(fs, clock),
-            pci=PciNames(fs),
+            pci=PciNames((fs.root, Path("/"))),
         )

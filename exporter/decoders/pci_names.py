@@ -4,21 +4,19 @@ The file is looked through once per name and not kept: it has 35,000 lines, a ma
 Where it is missing, nothing has a name and the decoders give hexadecimal numbers.
 """
 
+from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 
-from exporter.hostfs import HostFs
-
-# The package's place, inside our own image first, then on the host.
 _PLACES = ("usr/share/misc/pci.ids", "usr/share/hwdata/pci.ids")
 
 
 class PciNames:
     """Lookups by hexadecimal id, lower case, as the file has them. None: no such id, or no file."""
 
-    def __init__(self, fs: HostFs) -> None:
-        roots = dict.fromkeys((Path("/"), fs.root)) if fs == HostFs() else {fs.root: None}
-        self._paths = [root / place for root in roots for place in _PLACES]
+    def __init__(self, roots: Iterable[Path]) -> None:
+        """`roots` are looked through in order: the host's, and our own image's."""
+        self._paths = [root / place for root in dict.fromkeys(roots) for place in _PLACES]
         self._find = lru_cache(maxsize=1024)(self._look_up)
 
     def present(self) -> bool:

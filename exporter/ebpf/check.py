@@ -78,12 +78,11 @@ def _program_findings(spec: ProgramSpec) -> Iterator[Finding]:
             yield f"{path}.name", f"{metric.name!r} is no metric name: want letters, digits and _"
         if isinstance(metric, HistogramSpec):
             yield from _below(path, bucket_findings(metric))
-        last = len(metric.labels) - 1 if is_row_per_bucket(metric) else None
-        yield from _below(path, _label_findings(metric.labels, bucket=last))
+        yield from _below(path, _label_findings(metric.labels))
         if isinstance(metric, HistogramSpec) and any(label.name == "le" for label in metric.labels):
             yield f"{path}.labels", "'le' is what Prometheus calls a histogram's buckets"
     for index, span in enumerate(spec.tracing.spans):
-        yield from _below(f"tracing.spans[{index}]", _label_findings(span.labels, bucket=None))
+        yield from _below(f"tracing.spans[{index}]", _label_findings(span.labels))
     if spec.cgroup_id_map and spec.cgroup_id_map.regexps:
         wrong = regexp.problem(spec.cgroup_id_map.regexps)
         if wrong:
@@ -93,8 +92,7 @@ def _program_findings(spec: ProgramSpec) -> Iterator[Finding]:
             yield f"hooks[{index}].any_of", "got nothing, want lists of BPF functions, best first"
 
 
-def _label_findings(labels: tuple[LabelSpec, ...], bucket: int | None) -> Iterator[Finding]:
-    """`bucket` is the index of the label that is a bucket's number: it needs no decoder."""
+def _label_findings(labels: tuple[LabelSpec, ...]) -> Iterator[Finding]:
     seen: set[str] = set()
     for index, label in enumerate(labels):
         path = f"labels[{index}]"
@@ -105,7 +103,7 @@ def _label_findings(labels: tuple[LabelSpec, ...], bucket: int | None) -> Iterat
         seen.add(label.name)
         if label.size < 0 or label.padding < 0:
             yield path, f"got size {label.size} and padding {label.padding}, want bytes"
-        elif index != bucket:
+        else:
             for text in label_problems(label):
                 yield f"{path}.decoders", text
 

@@ -15,12 +15,14 @@ from exporter.ebpf.spec import CounterSpec, GaugeSpec, HistogramSpec, LabelSpec
 MetricSpec = CounterSpec | GaugeSpec | HistogramSpec
 Finding = tuple[str, str]
 
-ARRAYS = frozenset((2, 6))  # include/uapi/linux/bpf.h, enum bpf_map_type
+# include/uapi/linux/bpf.h, enum bpf_map_type
 PER_CPU = frozenset((5, 6, 10))
 READABLE = {1: "hash", 2: "array", 5: "percpu_hash", 6: "percpu_array", 9: "lru_hash"}
 READABLE |= {10: "lru_percpu_hash"}
 EVENTS = {4: "perf_event_array", 27: "ringbuf"}
 _WORD = 8
+_COUNTS = (8, 4)  # u64; a u32 is read too
+_NO_KEY = 4  # without labels a map still has a key, the u32 0
 _MOST_BUCKETS = 1024
 _MOST_FIELDS, _MOST_STEPS = 512, 4096  # a BPF key has at most 512 bytes
 
@@ -114,7 +116,7 @@ def _key_findings(spec: MetricSpec, found: Map, btf: Btf | None) -> Iterator[Fin
     if found.type in PER_CPU and labels and labels[-1].name == "cpu":
         labels = labels[:-1]  # made from the per-CPU value, not in the key
     if not labels:
-        if found.type not in ARRAYS and found.max_entries != 1:
+        if found.key_size != _NO_KEY:
             yield "labels", f"got none for map {found.name!r}, whose key has {found.key_size} bytes"
         return
     unsized = [index for index, label in enumerate(labels) if label.size < 1]
@@ -172,7 +174,7 @@ def _value_findings(spec: MetricSpec, found: Map) -> Iterator[Finding]:
                 f"{count} buckets, overflow and sum are {words * _WORD} bytes, the value of map "
                 f"{found.name!r} has {found.value_size}" + _slots_shown(found.value_size),
             )
-    elif found.value_size != _WORD:
+    elif found.value_size not in _COUNTS:
         yield "", f"the value of map {found.name!r} has {found.value_size} bytes, want 8 (u64)"
 
 
