@@ -14,7 +14,8 @@ from exporter.errors import BpfError
 ROOT_ONLY = frozenset({0})
 
 _PACKAGE = Path(__file__).resolve().parent.parent
-_SHIPPED = (_PACKAGE / "_bpf", _PACKAGE.parent / "bpf")
+SHIPPED = (_PACKAGE / "_bpf", _PACKAGE.parent / "bpf")
+"""Where kernmesh's own programs are: installed, and in a checkout."""
 
 
 def read_object(path: Path) -> bytes:
@@ -37,7 +38,7 @@ def read_object(path: Path) -> bytes:
 def trusted_owners(real: Path) -> frozenset[int]:
     """Who may own an object at this resolved path: root; and for what kernmesh ships, whoever
     owns kernmesh's own code."""
-    if real.parent in _SHIPPED:
+    if real.parent in SHIPPED:
         return ROOT_ONLY | {_PACKAGE.stat().st_uid}
     return ROOT_ONLY
 
