@@ -1,14 +1,37 @@
 """What a program's YAML says: the format of cloudflare/ebpf_exporter 2.x (FORMATS), extended.
 
-Pure: reads text, knows neither objects nor kernels. Structs mirror the file key by key.
+Pure: reads text, knows neither objects nor kernels. Structs mirror the file key by key; their
+`faults` are the rules that need no object.
 """
 
+import re
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
-from msgspec import Struct
+from msgspec import Meta, Struct
+
+from exporter.config import Fault, GoDuration, Limits, load_yaml
 
 BucketType = Literal["exp2", "exp2zero", "linear", "fixed"]
+MetricName = Annotated[
+    str,
+    Meta(
+        pattern=r"^[a-zA-Z_:][a-zA-Z0-9_:]*$",
+        extra={"want": "a metric name: letters, digits, _ and :, no digit first"},
+    ),
+]
+CName = Annotated[
+    str,
+    Meta(pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*$", extra={"want": "a name as C has it"}),
+]
+Text = Annotated[str, Meta(min_length=1)]
+Bytes = Annotated[int, Meta(ge=0)]
+MAX_BUCKETS = 1024
+_MAX_EXP2 = {"exp2": 63, "exp2zero": 64}  # the last bucket's bound is 2^63 in both
+_LABEL = re.compile(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*", re.ASCII)
+_LIMITS = Limits(bytes=1 << 20)
 
 
 class DecoderSpec(Struct, frozen=True, forbid_unknown_fields=True):
@@ -18,54 +41,100 @@ class DecoderSpec(Struct, frozen=True, forbid_unknown_fields=True):
     unified one. The two cache sizes are upstream's, read and without effect: ours are bounded.
     """
 
-    name: str
+    name: Text
     static_map: dict[str, str] = {}
     allow_unknown: bool = False
     regexps: tuple[str, ...] = ()
     controller: str = ""
-    lru_cache_size: int = 0
-    skip_cache_size: int = 0
+    lru_cache_size: Bytes = 0
+    skip_cache_size: Bytes = 0
 
 
 class LabelSpec(Struct, frozen=True, forbid_unknown_fields=True):
     """`size` bytes of the key, then `padding` bytes that are passed over."""
 
-    name: str
-    size: int = 0
-    padding: int = 0
+    name: Text
+    size: Bytes = 0
+    padding: Bytes = 0
     decoders: tuple[DecoderSpec, ...] = ()
 
 
 class CounterSpec(Struct, frozen=True, forbid_unknown_fields=True):
-    name: str
+    """With `perf_event_array` each event of that array counts one, for `flush_interval` seconds."""
+
+    name: MetricName
     help: str = ""
     perf_event_array: bool = False
-    flush_interval: str = "1h"
+    flush_interval: GoDuration = GoDuration("1h")
     labels: tuple[LabelSpec, ...] = ()
+
+    def faults(self) -> Iterator[Fault]:
+        yield from _label_faults(self.labels)
 
 
 class GaugeSpec(Struct, frozen=True, forbid_unknown_fields=True):
     """Ours: upstream had only counters. The value is the map's value as it is now."""
 
-    name: str
+    name: MetricName
     help: str = ""
     labels: tuple[LabelSpec, ...] = ()
+
+    def faults(self) -> Iterator[Fault]:
+        yield from _label_faults(self.labels)
 
 
 class HistogramSpec(Struct, frozen=True, forbid_unknown_fields=True):
     """Two layouts. With a last label `bucket`: one u64 row per bucket, the sum in bucket
     bucket_max + 1 (upstream's). Without it (ours): the value is a struct of u64
     slots[bucket_max - bucket_min + 1], overflow, sum; per-CPU or shared.
+    A `bucket_multiplier` of 0 means 1, as upstream has it.
     """
 
-    name: str
+    name: MetricName
     help: str = ""
     bucket_type: BucketType = "exp2"
     bucket_min: int = 0
     bucket_max: int = 0
     bucket_keys: tuple[float, ...] = ()
-    bucket_multiplier: float = 1.0
+    bucket_multiplier: Annotated[float, Meta(ge=0)] = 1.0
     labels: tuple[LabelSpec, ...] = ()
+
+    def faults(self) -> Iterator[Fault]:
+        yield from _label_faults(self.labels)
+        names = [label.name for label in self.labels]
+        for index, name in enumerate(names):
+            if name == "le":
+                yield Fault(("labels", index, "name"), "is what Prometheus calls the bucket label")
+            elif name == "bucket" and index != len(names) - 1:
+                yield Fault(("labels", index, "name"), "bucket is not the last label")
+        yield from self._fixed_faults() if self.bucket_type == "fixed" else self._range_faults()
+
+    def _fixed_faults(self) -> Iterator[Fault]:
+        also = (("bucket_type",),)
+        if not self.bucket_keys:
+            text = "is empty, want the upper bounds of fixed buckets"
+            yield Fault(("bucket_keys",), text, also)
+        for index, (low, high) in enumerate(pairwise(self.bucket_keys)):
+            if low >= high:
+                text = f"got {high:g} after {low:g}, want numbers that grow"
+                yield Fault(("bucket_keys", index + 1), text, also)
+
+    def _range_faults(self) -> Iterator[Fault]:
+        also = (("bucket_type",), ("bucket_min",))
+        count = self.bucket_max - self.bucket_min + 1
+        most = _MAX_EXP2.get(self.bucket_type)
+        if count < 1:
+            text = f"too small, got {self.bucket_max}, want at least bucket_min ({self.bucket_min})"
+            yield Fault(("bucket_max",), text, also)
+        elif most is not None and self.bucket_max > most:
+            text = f"too large, got {self.bucket_max}, want at most {most}: values have 64 bits"
+            yield Fault(("bucket_max",), text, also)
+        elif count > MAX_BUCKETS:
+            text = f"too large, got {count} buckets, want at most {MAX_BUCKETS}"
+            yield Fault(("bucket_max",), text, also)
+        if most is not None and self.bucket_min < 0:
+            text = f"too small, got {self.bucket_min}, want at least 0"
+            yield Fault(("bucket_min",), text, also)
 
 
 class MetricsSpec(Struct, frozen=True, forbid_unknown_fields=True):
@@ -73,12 +142,28 @@ class MetricsSpec(Struct, frozen=True, forbid_unknown_fields=True):
     gauges: tuple[GaugeSpec, ...] = ()
     histograms: tuple[HistogramSpec, ...] = ()
 
+    def faults(self) -> Iterator[Fault]:
+        lists = {key: getattr(self, key) for key in ("counters", "gauges", "histograms")}
+        seen: dict[str, str] = {}
+        for key, metrics in lists.items():
+            for index, metric in enumerate(metrics):
+                if metric.name in seen:
+                    text = f"is there twice, first as {seen[metric.name]}"
+                    yield Fault((key, index, "name"), text)
+                seen.setdefault(metric.name, f"{key}[{index}]")
+
 
 class SpanSpec(Struct, frozen=True, forbid_unknown_fields=True):
-    ringbuf: str
-    name: str
+    """Names of spans' labels are free: they never reach Prometheus."""
+
+    ringbuf: CName
+    name: Text
     service: str = ""
     labels: tuple[LabelSpec, ...] = ()
+
+    def faults(self) -> Iterator[Fault]:
+        yield from _double_faults("labels", [label.name for label in self.labels])
+        yield from _size_faults(self.labels)
 
 
 class TracingSpec(Struct, frozen=True, forbid_unknown_fields=True):
@@ -86,7 +171,7 @@ class TracingSpec(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class CgroupIdMapSpec(Struct, frozen=True, forbid_unknown_fields=True):
-    name: str
+    name: CName
     type: Literal["hash", "cgrp_storage"] = "hash"
     regexps: tuple[str, ...] = ()
 
@@ -100,19 +185,31 @@ class HookSpec(Struct, frozen=True, forbid_unknown_fields=True):
     attached each by itself, as upstream does.
     """
 
-    name: str
-    any_of: tuple[tuple[str, ...], ...]
+    name: Text
+    any_of: Annotated[
+        tuple[Annotated[tuple[CName, ...], Meta(min_length=1)], ...], Meta(min_length=1)
+    ]
     optional: bool = False
 
 
 class ProgramSpec(Struct, frozen=True, forbid_unknown_fields=True):
-    """The whole file."""
+    """The whole file. `name` is read and without effect, as upstream: the file's name counts."""
 
+    name: str = ""
     metrics: MetricsSpec = MetricsSpec()
     tracing: TracingSpec = TracingSpec()
-    kaddrs: tuple[str, ...] = ()
+    kaddrs: tuple[CName, ...] = ()
     cgroup_id_map: CgroupIdMapSpec | None = None
     hooks: tuple[HookSpec, ...] = ()
+
+    def faults(self) -> Iterator[Fault]:
+        metrics = self.metrics
+        if not (metrics.counters or metrics.gauges or metrics.histograms or self.tracing.spans):
+            text = "has nothing to export, want metrics or tracing"
+            yield Fault((), text, also=(("metrics",), ("tracing",)))
+        yield from _double_faults("hooks", [hook.name for hook in self.hooks])
+        for index in _doubles(self.kaddrs):
+            yield Fault(("kaddrs", index), f"is there twice, got {self.kaddrs[index]}")
 
 
 class Program(NamedTuple):
@@ -122,3 +219,38 @@ class Program(NamedTuple):
     yaml: Path
     object: Path
     spec: ProgramSpec
+
+
+def read_program(yaml: Path) -> Program:
+    """The program that `yaml` describes. Does not look at its object.
+
+    Keys without a value count as absent, as upstream's reader has them. Raises ConfigError with
+    every problem that the file has by itself."""
+    spec = load_yaml(yaml, ProgramSpec, limits=_LIMITS, nulls="default")
+    return Program(yaml.stem, yaml, yaml.with_suffix(".bpf.o"), spec)
+
+
+def _label_faults(labels: Sequence[LabelSpec]) -> Iterator[Fault]:
+    for index, label in enumerate(labels):
+        if not _LABEL.fullmatch(label.name):
+            text = f"not allowed, got {label.name!r}, want letters, digits and _, no digit first"
+            yield Fault(("labels", index, "name"), text)
+    yield from _double_faults("labels", [label.name for label in labels])
+    yield from _size_faults(labels)
+
+
+def _size_faults(labels: Sequence[LabelSpec]) -> Iterator[Fault]:
+    for index, label in enumerate(labels):
+        # a last `cpu` is made from the map's per-CPU values and has no bytes in the key
+        if label.size == 0 and not (label.name == "cpu" and index == len(labels) - 1):
+            text = "is missing or 0, want how many bytes of the key the label has"
+            yield Fault(("labels", index, "size"), text)
+
+
+def _double_faults(key: str, names: Sequence[str]) -> Iterator[Fault]:
+    for index in _doubles(names):
+        yield Fault((key, index, "name"), f"is there twice, got {names[index]!r}")
+
+
+def _doubles(values: Sequence[str]) -> list[int]:
+    return [index for index, value in enumerate(values) if value in values[:index]]

@@ -1,0 +1,263 @@
+"""agent.yaml: every key and its default, as frozen structs (the contract's names).
+
+An empty file is valid. Rules that look at several keys are the `faults` of their struct.
+"""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct, field
+from msgspec.structs import replace
+
+from exporter.config.convert import Fault
+from exporter.config.load import load_yaml
+from exporter.config.scalars import Duration, HttpUrl, ListenAddress, Regexp
+from exporter.errors import ConfigError, Problem
+
+Text = Annotated[str, Meta(min_length=1)]
+AtLeastOne = Annotated[int, Meta(ge=1)]
+Percent = Annotated[float, Meta(ge=0, le=100)]
+MetricPrefix = Annotated[
+    str,
+    Meta(
+        pattern=r"^[a-zA-Z_:][a-zA-Z0-9_:]*$",
+        extra={"want": "letters, digits, _ and :, no digit first"},
+        description="Begins the name of every metric that BPF programs count.",
+    ),
+]
+KeyPrefix = Annotated[
+    str,
+    Meta(
+        pattern=r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?$",
+        extra={"want": "a DNS name and a slash, such as kernmesh.io/"},
+        description="Begins the labels and annotations that are written to the node.",
+    ),
+]
+OFFLINE_ANNOTATIONS = {
+    "mixer.kubernetes.io/app-class": "greedy",  # Caelus
+    "volcano.sh/preemptable": "true",  # rubik
+}
+SHORTEST_INTERVAL = Duration("100ms")
+
+
+class Server(Struct, frozen=True, forbid_unknown_fields=True):
+    """The HTTP server. `web_config` is a file as Prometheus exporters read it (TLS, users);
+    `lifecycle` lets POST /-/reload reload."""
+
+    listen: Annotated[tuple[ListenAddress, ...], Meta(min_length=1)] = (ListenAddress(":9435"),)
+    web_config: Text | None = None
+    lifecycle: bool = False
+
+    def faults(self) -> Iterator[Fault]:
+        for index in _doubles([text for text in self.listen if not text.endswith(":0")]):
+            yield Fault(("listen", index), f"is there twice, got {self.listen[index]}")
+
+
+class Ebpf(Struct, frozen=True, forbid_unknown_fields=True):
+    """BPF programs. `programs` are names, or "all" that are found. `dirs` are folders of
+    <name>.yaml + <name>.bpf.o besides the shipped ones, owned by root and writable by nobody else.
+    `btf` is a BTF file for kernels that carry none. Of each family at most `max_series` series
+    are exported; the rest is summed into label value "other" and counted."""
+
+    programs: tuple[Text, ...] | Literal["all"] = ("timers", "biolatency", "oomkill")
+    dirs: tuple[Text, ...] = ()
+    prefix: MetricPrefix = "ebpf_exporter"
+    backend: Literal["auto", "core", "bcc"] = "auto"
+    btf: Text | None = None
+    max_series: AtLeastOne = 10000
+
+    def faults(self) -> Iterator[Fault]:
+        names: Sequence[str] = () if self.programs == "all" else self.programs
+        for key, values in (("programs", names), ("dirs", self.dirs)):
+            for index in _doubles(values):
+                yield Fault((key, index), f"is there twice, got {values[index]}")
+
+
+class UsageMetric(Struct, frozen=True, forbid_unknown_fields=True):
+    """A metric beside the built-in eight; `period` is how often it is written to Kubernetes."""
+
+    name: Annotated[
+        str,
+        Meta(
+            pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*$",
+            extra={"want": "a metric name such as cpu_usage_avg_5m"},
+        ),
+    ]
+    period: Duration
+
+    def faults(self) -> Iterator[Fault]:
+        if self.period <= 0:
+            yield Fault(("period",), f"too short, got {self.period}, want more than 0")
+
+
+class Pods(Struct, frozen=True, forbid_unknown_fields=True):
+    """Where pod names come from: folders in /var/log/pods, the API (own-node watch), nowhere."""
+
+    names: Literal["paths", "api", "none"] = "paths"
+
+
+class Offline(Struct, frozen=True, forbid_unknown_fields=True):
+    """What is offline work, and so may be acted on: by cgroup path or by pod annotation."""
+
+    cgroups: tuple[Text, ...] = ("kubepods/offline", "kubepods/besteffort")
+    annotations: dict[str, str] = field(default_factory=lambda: dict(OFFLINE_ANNOTATIONS))
+
+
+class Job(Struct, frozen=True, forbid_unknown_fields=True):
+    """Online work on a bare host, known by a regular expression (RE2) on its command line."""
+
+    name: Text
+    command: Regexp
+
+
+class Usage(Struct, frozen=True, forbid_unknown_fields=True):
+    """Node and pod usage. `interval` is the sampling period, `fast_interval` that of detection's
+    signals (kept 15 min), `retention` how long samples are kept; `state_dir` null keeps them in
+    memory only. `jobs_file` is a caelus.json whose online jobs are read too."""
+
+    interval: Duration = Duration("10s")
+    fast_interval: Duration = Duration("1s")
+    retention: Duration = Duration("1d")
+    state_dir: Text | None = "/var/lib/kernmesh"
+    metrics: tuple[UsageMetric, ...] = (UsageMetric("cpu_usage_avg_5m", Duration("3m")),)
+    pods: Pods = Pods()
+    offline: Offline = Offline()
+    jobs: tuple[Job, ...] = ()
+    jobs_file: Text | None = None
+
+    def faults(self) -> Iterator[Fault]:
+        for key, period in (("interval", self.interval), ("fast_interval", self.fast_interval)):
+            if period < SHORTEST_INTERVAL:
+                yield Fault((key,), f"too short, got {period}, want at least {SHORTEST_INTERVAL}")
+        if self.fast_interval > self.interval:
+            text = f"too long, got {self.fast_interval}, want at most interval ({self.interval})"
+            yield Fault(("fast_interval",), text, also=(("interval",),))
+        if self.retention < self.interval:
+            text = f"too short, got {self.retention}, want at least interval ({self.interval})"
+            yield Fault(("retention",), text, also=(("interval",),))
+        named = {"metrics": [m.name for m in self.metrics], "jobs": [j.name for j in self.jobs]}
+        for key, names in named.items():
+            for index in _doubles(names):
+                yield Fault((key, index, "name"), f"is there twice, got {names[index]}")
+
+
+class Pingmesh(Struct, frozen=True, forbid_unknown_fields=True):
+    """Probes between nodes. `pinglist` is a file, `controller` the URL of a controller that
+    serves one; `allow` and `deny` say what /probe may reach."""
+
+    pinglist: Text | None = None
+    controller: HttpUrl | None = None
+    responder: bool = True
+    allow: tuple[Text, ...] = ()
+    deny: tuple[Text, ...] = ("link-local", "metadata")
+    max_pps: AtLeastOne = 2000
+
+
+class Interference(Struct, frozen=True, forbid_unknown_fields=True):
+    """Interference detection. `rules` is a rules file; `dry_run` only says what would be done;
+    `confirm` throttles a suspect briefly to see if it is the cause."""
+
+    rules: Text | None = None
+    dry_run: bool = True
+    confirm: bool = False
+
+
+class Keys(Struct, frozen=True, forbid_unknown_fields=True):
+    """Names that are written to the node. `legacy_status` also writes dynamicScheduler's label."""
+
+    prefix: KeyPrefix = "kernmesh.io/"
+    legacy_status: bool = False
+
+
+class Level(Struct, frozen=True, forbid_unknown_fields=True):
+    """Percent: pressure begins at `high` and ends under `low`."""
+
+    high: Percent = 80.0
+    low: Percent = 70.0
+
+    def faults(self) -> Iterator[Fault]:
+        if not self.low < self.high:
+            text = f"too large, got {self.low:g}, want less than high ({self.high:g})"
+            yield Fault(("low",), text, also=(("high",),))
+
+
+class Levels(Struct, frozen=True, forbid_unknown_fields=True):
+    cpu: Level = Level()
+    mem: Level = Level()
+
+
+class Enter(Struct, frozen=True, forbid_unknown_fields=True):
+    """Pressure begins when `at_least` of the last `of` samples are over the level."""
+
+    of: AtLeastOne = 10
+    at_least: AtLeastOne = 8
+
+    def faults(self) -> Iterator[Fault]:
+        if self.at_least > self.of:
+            text = f"too large, got {self.at_least}, want at most of ({self.of})"
+            yield Fault(("at_least",), text, also=(("of",),))
+
+
+class Pressure(Struct, frozen=True, forbid_unknown_fields=True):
+    """Pressure labels on the own node. `node` is its name in Kubernetes; $NAME takes it from the
+    environment, and load_agent leaves None where that has none. `crane_policy` is a
+    DynamicSchedulerPolicy file, `crane_timezone` the zone that crane's stamps are written in."""
+
+    enabled: bool = False
+    node: Text | None = "$NODE_NAME"
+    keys: Keys = Keys()
+    levels: Levels = Levels()
+    enter: Enter = Enter()
+    hold: Duration = Duration("5m")
+    expire_after: Duration = Duration("10m")
+    crane_policy: Text | None = None
+    crane_timezone: Text = "Asia/Shanghai"
+
+    def faults(self) -> Iterator[Fault]:
+        if self.enabled and self.node is None:
+            yield Fault(("node",), "is null, want the node's name or $NODE_NAME")
+        if self.crane_policy and not _is_zone(self.crane_timezone):
+            text = f"unknown time zone, got {self.crane_timezone}, want one as Asia/Shanghai"
+            yield Fault(("crane_timezone",), text)
+
+
+class AgentConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    """The whole of agent.yaml."""
+
+    server: Server = Server()
+    ebpf: Ebpf = Ebpf()
+    usage: Usage = Usage()
+    pingmesh: Pingmesh = Pingmesh()
+    interference: Interference = Interference()
+    pressure: Pressure = Pressure()
+
+
+def load_agent(path: Path | None, environ: Mapping[str, str] = os.environ) -> AgentConfig:
+    """agent.yaml, or the defaults where there is no file to read. Raises ConfigError."""
+    config = AgentConfig() if path is None else load_yaml(path, AgentConfig)
+    pressure = config.pressure
+    if pressure.node is None or not pressure.node.startswith("$"):
+        return config
+    name = pressure.node[1:]
+    node = environ.get(name) or None
+    if node is None and pressure.enabled:
+        text = f"environment variable {name} is not set, want the node's name in it, or here"
+        raise ConfigError([Problem(str(path), 0, "pressure.node", text)])
+    return replace(config, pressure=replace(pressure, node=node))
+
+
+def _doubles(values: Sequence[str]) -> list[int]:
+    """Where a value stands that stood before."""
+    return [index for index, value in enumerate(values) if value in values[:index]]
+
+
+def _is_zone(name: str) -> bool:
+    from zoneinfo import ZoneInfo  # only those who write for crane need it
+
+    try:
+        ZoneInfo(name)
+    except (OSError, ValueError, KeyError):
+        return False
+    return True
