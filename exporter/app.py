@@ -1,0 +1,248 @@
+"""The agent, put together: configuration, programs, usage, registry, server; start, reload, stop.
+
+The only module that knows all parts. It holds no logic of theirs; whoever reads it sees what the
+agent consists of and in which order it comes and goes.
+"""
+
+import asyncio
+import importlib.metadata
+import logging
+import platform
+import signal
+import socket
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from exporter import startup
+from exporter.clock import SystemClock
+from exporter.config import AgentConfig, Ebpf, load_agent
+from exporter.decoders import Decode, chain
+from exporter.decoders.context import DecodeContext
+from exporter.ebpf import kernel
+from exporter.ebpf.collector import ProgramCollector, ProgramsCollector
+from exporter.ebpf.mapmetric import MetricSpec
+from exporter.ebpf.running import Programs
+from exporter.ebpf.selection import select
+from exporter.ebpf.spec import Program
+from exporter.errors import BpfError, ConfigError, DecodeError, KernmeshError
+from exporter.hostfs import HostFs
+from exporter.memory import give_back
+from exporter.metrics import exposition
+from exporter.metrics.process import register_self
+from exporter.metrics.registry import Registry
+from exporter.metrics.reloads import Reloads
+from exporter.pages.landing import DEFAULT_LINKS, CollectorRow, ProgramRow, Status
+from exporter.threads import in_thread
+from exporter.usage.sampler import Latest, Sampler, pause_until
+from exporter.usage.statistics import UsageCollector, statistics_json
+from exporter.web.app import create_app
+from exporter.web.listen import bind, urls
+from exporter.web.server import serve
+
+# So that a render thread does not keep the loop waiting for Python's default 5 ms.
+SWITCH_INTERVAL_SECONDS = 0.0002
+
+log = logging.getLogger(__name__)
+
+
+class Options(NamedTuple):
+    """What the command line says. `listen`, if any, replaces the file's."""
+
+    config: Path | None = None
+    listen: tuple[str, ...] = ()
+    lifecycle: bool = False
+    host: HostFs = HostFs()
+
+
+def run(options: Options, show: Callable[[str], None]) -> int:
+    """Runs until SIGTERM or SIGINT; 0 then. Raises KernmeshError where it cannot start.
+
+    `show` gets the one screen that says what is on, once that is known."""
+    config = load_agent(options.config)
+    sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
+    sockets = bind(options.listen or config.server.listen)
+    asyncio.run(Agent(config, options).serve(sockets, show))
+    return 0
+
+
+class Agent:
+    """One per process; `serve` once."""
+
+    def __init__(self, config: AgentConfig, options: Options) -> None:
+        self._config, self._options = config, options
+        self._clock = SystemClock()
+        self._started = self._clock.monotonic()
+        self._not_ready: str | None = "programs are being loaded"
+        self._latest = Latest()
+        self._reloads = Reloads(self._clock)
+        self._decoding = DecodeContext.of(options.host, self._clock)
+        shown = ProgramsCollector(config.ebpf.prefix)
+        self._registry = self._make_registry(shown)
+        self._programs = Programs(shown, self._registry.quiet)
+        self._sampler = Sampler(self._clock, options.host)
+        self._stop = asyncio.Event()
+        self._reloading = asyncio.Lock()
+        self._notes: tuple[str, ...] = ()
+
+    def _make_registry(self, programs: ProgramsCollector) -> Registry:
+        registry = Registry(self._clock)
+        registry.register(programs, "ebpf")
+        registry.register(UsageCollector(self._latest.values), "usage")
+        registry.register(self._reloads, "config")
+        host, prefix = self._options.host, self._config.ebpf.prefix
+        register_self(registry, host, version(), "", prefix)
+        return registry
+
+    async def serve(self, sockets: Sequence[socket.socket], show: Callable[[str], None]) -> None:
+        """Serves at once, is ready when the programs are loaded, ends on SIGTERM or SIGINT with
+        everything detached."""
+        loop = asyncio.get_running_loop()
+        hangup = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+        loop.add_signal_handler(signal.SIGHUP, hangup.set)
+        lifecycle = self._options.lifecycle or self._config.server.lifecycle
+        app = create_app(
+            render=self._render,
+            negotiate=exposition.negotiate,
+            statistics=lambda: statistics_json(self._latest.values()),
+            status=self.status,
+            ready=lambda: self._not_ready,
+            reload=self.reload if lifecycle else None,
+        )
+        try:
+            async with asyncio.TaskGroup() as group:
+                besides = [
+                    group.create_task(self._sample()),
+                    group.create_task(self._begin(urls(sockets), show)),
+                    group.create_task(self._reload_on(hangup)),
+                ]
+                await serve(app, sockets, self._stop)
+                for task in besides:
+                    task.cancel()
+        finally:
+            self._programs.close()
+
+    async def reload(self) -> None:
+        """Reads the configuration anew. Raises KernmeshError where it is bad; the old one holds
+        then, which /metrics and the page say too."""
+        async with self._reloading:
+            try:
+                config = await in_thread(lambda: load_agent(self._options.config), "reload")
+            except ConfigError as error:
+                self._reloads.failed(str(error.problems[0]))
+                for problem in error.problems:
+                    log.error("reload refused: %s", problem)
+                raise
+            self._notes = tuple(_needs_restart(self._config, config))
+            for note in self._notes:
+                log.warning(note)
+            self._config = config
+            await self._choose()
+            self._reloads.succeeded()
+            log.info("reloaded", extra={"programs": len(self._programs.running)})
+
+    def status(self) -> Status:
+        """The state that the page and the first screen show."""
+        on = [
+            ProgramRow(each.name, ", ".join(_hooks(each)), notes=each.problems)
+            for each in self._programs.running
+        ]
+        off = [ProgramRow(name, None, reason) for name, reason in self._programs.failed]
+        collectors = (
+            CollectorRow(each.collector, each.ok, each.detail) for each in self._registry.outcomes()
+        )
+        return Status(
+            version=version(),
+            node=platform.node(),
+            uptime_seconds=self._clock.monotonic() - self._started,
+            not_ready=self._not_ready,
+            programs=(*on, *off),
+            collectors=tuple(collectors),
+            links=DEFAULT_LINKS,
+            problems=tuple(self._problems()),
+        )
+
+    def _problems(self) -> Iterator[str]:
+        if self._reloads.problem:
+            yield f"the last reload was refused and changed nothing: {self._reloads.problem}"
+        yield from self._notes
+        for name, reason in self._programs.outdated:
+            yield f"{name} runs from its files as they were before: {reason}"
+
+    async def _begin(self, where: Sequence[str], show: Callable[[str], None]) -> None:
+        await self._choose()
+        # A first collect fills the caches of names, so that the first scrape is as fast as any.
+        await in_thread(lambda: list(self._registry.collect()), "first collect")
+        give_back()
+        self._not_ready = None
+        show(startup.screen(self.status(), where))
+
+    async def _choose(self) -> None:
+        settings = self._config.ebpf
+
+        def choose() -> None:
+            self._programs.choose(
+                select(settings),
+                lambda program: self._start(program, settings),
+                (settings.prefix, settings.max_series, settings.btf, settings.backend),
+            )
+
+        await in_thread(choose, "programs")
+
+    def _start(self, program: Program, settings: Ebpf) -> ProgramCollector:
+        host = self._options.host
+        decoders = self._decoders(program)
+        loaded = kernel.load(program, kernel.Options(custom_btf=settings.btf, host=host))
+        return ProgramCollector(
+            loaded, program.spec, settings.prefix, settings.max_series, decoders
+        )
+
+    def _decoders(self, program: Program) -> Mapping[str, Sequence[Decode]]:
+        groups = program.spec.metrics
+        metrics: list[MetricSpec] = [*groups.counters, *groups.gauges, *groups.histograms]
+        try:
+            return {
+                metric.name: [chain(label, self._decoding) for label in metric.labels]
+                for metric in metrics
+            }
+        except DecodeError as error:  # before anything is loaded
+            raise BpfError(f"{program.yaml}: {error}") from None
+
+    async def _sample(self) -> None:
+        interval = self._config.usage.interval
+        await self._sampler.run(interval, self._latest.put, pause_until(self._stop))
+
+    async def _reload_on(self, hangup: asyncio.Event) -> None:
+        while True:
+            await hangup.wait()
+            hangup.clear()
+            with suppress(KernmeshError):  # logged and counted where it was found
+                await self.reload()
+
+    def _render(
+        self, accept: str, encoding: str, names: tuple[str, ...]
+    ) -> tuple[bytes, Mapping[str, str]]:
+        return exposition.render(self._registry, accept, encoding, names)
+
+
+def version() -> str:
+    return importlib.metadata.version("kernmesh")
+
+
+def _hooks(collector: ProgramCollector) -> Sequence[str]:
+    return tuple(dict.fromkeys(f.hook for f in collector.loaded.functions() if f.attached))
+
+
+def _needs_restart(before: AgentConfig, now: AgentConfig) -> Iterator[str]:
+    """Keys that a running agent cannot change."""
+    for key, old, new in (
+        ("server", before.server, now.server),
+        ("ebpf.prefix", before.ebpf.prefix, now.ebpf.prefix),
+        ("usage.interval", before.usage.interval, now.usage.interval),
+    ):
+        if old != new:
+            yield f"{key} has changed, which takes effect when kernmesh is restarted"

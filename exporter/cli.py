@@ -1,0 +1,163 @@
+"""The `kernmesh` command: reads flags, calls the role, turns errors into one line and an exit code.
+
+Exit codes: 0 done, 1 something is wrong with the input or the machine, 2 wrong usage (argparse).
+Roles are imported when they are asked for, so `kernmesh schema` does not pay for a web server.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from exporter.errors import ConfigError, KernmeshError, Problem
+from exporter.hostfs import HostFs
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command; the console script exits with what it returns."""
+    arguments = _parser().parse_args(argv)
+    try:
+        return int(arguments.run(arguments))
+    except ConfigError as error:
+        for problem in error.problems:
+            print(problem, file=sys.stderr)
+        return 1
+    except KernmeshError as error:
+        print(f"kernmesh: {error}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:  # `kernmesh schema agent | head`: the reader has had enough
+        sys.stderr.close()
+        return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="kernmesh", allow_abbrev=False, description=__doc__)
+    parser.description = "eBPF programs described in YAML and node usage at one Prometheus /metrics"
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    agent = commands.add_parser("agent", help="run on a node", allow_abbrev=False)
+    _config_flag(agent)
+    agent.add_argument(
+        "--web.listen-address",
+        dest="listen",
+        action="append",
+        metavar="ADDR",
+        help="address to serve on, repeatable; replaces server.listen (default :9435)",
+    )
+    agent.add_argument(
+        "--web.enable-lifecycle",
+        dest="lifecycle",
+        action="store_true",
+        help="allow a reload by POST /-/reload (SIGHUP always reloads)",
+    )
+    _root_flags(agent)
+    agent.add_argument(
+        "--log.level",
+        dest="log_level",
+        choices=("debug", "info", "warn", "error"),
+        default="info",
+    )
+    agent.add_argument(
+        "--log.format", dest="log_format", choices=("logfmt", "json"), default="logfmt"
+    )
+    agent.set_defaults(run=_agent)
+
+    check = commands.add_parser(
+        "check", help="read every file, report all problems; needs no privilege", allow_abbrev=False
+    )
+    _config_flag(check)
+    check.set_defaults(run=_check)
+
+    programs = commands.add_parser(
+        "programs", help="which hook each program gets on this kernel", allow_abbrev=False
+    )
+    _config_flag(programs)
+    _root_flags(programs)
+    programs.add_argument("--json", action="store_true", help="machine-readable")
+    programs.set_defaults(run=_programs)
+
+    schema = commands.add_parser(
+        "schema", help="JSON Schema of a file, for editors", allow_abbrev=False
+    )
+    schema.add_argument("file", choices=("agent",))
+    schema.set_defaults(run=_schema)
+    return parser
+
+
+def _config_flag(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--config", type=Path, metavar="FILE", help="agent.yaml; without it the defaults hold"
+    )
+
+
+def _root_flags(parser: argparse.ArgumentParser) -> None:
+    for flag, default in (
+        ("procfs", "/proc"),
+        ("sysfs", "/sys"),
+        ("cgroupfs", "/sys/fs/cgroup"),
+        ("rootfs", "/"),
+    ):
+        parser.add_argument(f"--path.{flag}", dest=flag, type=Path, default=Path(default))
+
+
+def _hostfs(arguments: argparse.Namespace) -> HostFs:
+    return HostFs(arguments.procfs, arguments.sysfs, arguments.cgroupfs, arguments.rootfs)
+
+
+def _agent(arguments: argparse.Namespace) -> int:
+    from exporter import app, logs
+
+    logs.setup(arguments.log_level, arguments.log_format)
+    return app.run(
+        app.Options(
+            config=arguments.config,
+            listen=tuple(arguments.listen or ()),
+            lifecycle=arguments.lifecycle,
+            host=_hostfs(arguments),
+        ),
+        show=lambda text: print(text, flush=True),
+    )
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    from exporter.config import AgentConfig, load_agent
+    from exporter.ebpf.selection import check_all
+
+    problems: list[Problem] = []
+    try:
+        config = load_agent(arguments.config)
+    except ConfigError as error:
+        problems += error.problems
+        config = AgentConfig()  # what is shipped is checked all the same
+    problems += check_all(config.ebpf)
+    for problem in problems:
+        print(problem, file=sys.stderr)
+    if not problems:
+        print("ok")
+    return 1 if problems else 0
+
+
+def _programs(arguments: argparse.Namespace) -> int:
+    from exporter.config import load_agent
+    from exporter.ebpf.selection import survey
+
+    rows = survey(load_agent(arguments.config).ebpf, _hostfs(arguments))
+    if arguments.json:
+        print(json.dumps([row._asdict() for row in rows], indent=2))
+        return 0
+    width = max((len(row.name) for row in rows), default=0)
+    for row in rows:
+        print(f"{row.name:{width}}  {row.hook or '-- ' + (row.reason or 'no hook')}")
+    return 0
+
+
+def _schema(arguments: argparse.Namespace) -> int:
+    from exporter.config import agent_schema
+
+    print(json.dumps(agent_schema(), indent=2))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

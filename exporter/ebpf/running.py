@@ -1,0 +1,108 @@
+"""The programs that this agent runs: chosen by the configuration, swapped by a reload.
+
+The rule: each program stands by itself. One that cannot be read or loaded is off with its reason,
+and the others go on. A reload leaves a program alone whose files did not change, so its counters
+keep counting; one whose new files are bad goes on with the old ones. How a program is loaded is
+given; what its maps mean is the collector's.
+"""
+
+import logging
+import threading
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import NamedTuple
+
+from exporter.ebpf.collector import FailedProgram, ProgramCollector, ProgramsCollector
+from exporter.ebpf.selection import Selection
+from exporter.ebpf.spec import Program
+from exporter.errors import BpfError
+
+log = logging.getLogger(__name__)
+
+Start = Callable[[Program], ProgramCollector]
+"""Loads and attaches a program; raises BpfError with one line."""
+
+
+class _Entry(NamedTuple):
+    fingerprint: Hashable
+    collector: ProgramCollector
+
+
+class Programs:
+    """`quiet()` holds scrapes off while a program is closed under them."""
+
+    def __init__(
+        self, shown: ProgramsCollector, quiet: Callable[[], AbstractContextManager[object]]
+    ) -> None:
+        self._shown, self._quiet = shown, quiet
+        self._changing = threading.Lock()
+        self._entries: dict[str, _Entry] = {}
+        self._closed = False
+        self.running: tuple[ProgramCollector, ...] = ()
+        self.failed: tuple[FailedProgram, ...] = ()
+        self.outdated: tuple[FailedProgram, ...] = ()
+        """Those that run from their old files, and why not from the new ones."""
+
+    def choose(self, selection: Selection, start: Start, settings: Hashable = ()) -> None:
+        """Makes what runs what was selected. Blocks while the kernel verifies.
+
+        `settings` is whatever else makes a program another one; when it changes, all restart."""
+        with self._changing:
+            if self._closed:
+                return
+            before, now = self._entries, dict[str, _Entry]()
+            off = dict(selection.off)
+            for program in selection.programs:
+                fingerprint = (program, settings, _object_state(program))
+                entry = before.get(program.name)
+                if entry is None or entry.fingerprint != fingerprint:
+                    try:
+                        entry = _Entry(fingerprint, start(program))
+                    except BpfError as error:
+                        off[program.name] = _reason(program, error)
+                        continue
+                now[program.name] = entry
+            for name in off.keys() & before.keys():
+                now[name] = before[name]
+            self._show(selection.order, now, off)
+            kept = {id(entry.collector) for entry in now.values()}
+            self._end(e.collector for e in before.values() if id(e.collector) not in kept)
+
+    def _show(
+        self, order: Sequence[str], now: Mapping[str, _Entry], off: Mapping[str, str]
+    ) -> None:
+        self._entries = dict(now)
+        self.running = tuple(now[name].collector for name in order if name in now)
+        refused = [FailedProgram(name, off[name]) for name in order if name in off]
+        self.failed = tuple(each for each in refused if each.name not in now)
+        self.outdated = tuple(each for each in refused if each.name in now)
+        self._shown.swap(self.running, self.failed)
+
+    def close(self) -> None:
+        """Detaches and frees all; for good."""
+        with self._changing:
+            self._closed = True
+            self._shown.swap((), ())
+            self._end(entry.collector for entry in self._entries.values())
+            self._entries = {}
+
+    def _end(self, collectors: Iterable[ProgramCollector]) -> None:
+        with self._quiet():
+            for collector in collectors:
+                collector.loaded.close()
+
+
+def _object_state(program: Program) -> tuple[int, ...]:
+    try:
+        state = program.object.stat()
+    except OSError:  # missing: loading it says so
+        return ()
+    return state.st_ino, state.st_size, state.st_mtime_ns
+
+
+def _reason(program: Program, error: BpfError) -> str:
+    reason = str(error).removeprefix(f"{program.name}: ")
+    log.warning("program off", extra={"program": program.name, "reason": reason})
+    if error.log:
+        log.debug("%s: verifier log:\n%s", program.name, error.log)
+    return reason

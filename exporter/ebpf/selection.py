@@ -1,0 +1,87 @@
+"""Which programs the configuration means: names to files, each problem kept to its own program.
+
+Shipped programs are in one folder, users' own in theirs; a user's program of the same name goes
+before a shipped one. Selecting reads YAML only.
+"""
+
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from exporter.config import Ebpf
+from exporter.ebpf.check import check_programs
+from exporter.ebpf.kernel import Options, ProgramReport, examine
+from exporter.ebpf.objectfile import SHIPPED
+from exporter.ebpf.spec import Program, read_program
+from exporter.errors import ConfigError, Problem
+from exporter.hostfs import HostFs
+
+
+class Selection(NamedTuple):
+    """`order` has every name that was asked for; each is in `programs` or in `off` (its reason,
+    one line). `problems` are what is wrong with the files of those that are off."""
+
+    order: tuple[str, ...]
+    programs: tuple[Program, ...]
+    off: Mapping[str, str]
+    problems: tuple[Problem, ...]
+
+
+def select(config: Ebpf) -> Selection:
+    """Raises nothing: what cannot be had is `off`."""
+    files = dict(_files(config.dirs))
+    names = tuple(files) if config.programs == "all" else tuple(dict.fromkeys(config.programs))
+    programs: list[Program] = []
+    off: dict[str, str] = {}
+    problems: list[Problem] = []
+    for name in names:
+        if name not in files:
+            off[name] = _unknown(name, files, config.dirs)
+            problems.append(Problem("ebpf.programs", 0, name, off[name]))
+            continue
+        try:
+            programs.append(read_program(files[name]))
+        except ConfigError as error:
+            off[name] = _first(error.problems)
+            problems += error.problems
+    return Selection(names, tuple(programs), off, tuple(problems))
+
+
+def check_all(config: Ebpf) -> list[Problem]:
+    """Everything that is wrong with the selected programs' files, found without privilege."""
+    selection = select(config)
+    return [*selection.problems, *check_programs(selection.programs)]
+
+
+def survey(config: Ebpf, host: HostFs) -> list[ProgramReport]:
+    """One row per program that there is, shipped or in `ebpf.dirs`, whether it is configured or
+    not: each is tried on this kernel and taken out again."""
+    selection = select(msgspec.structs.replace(config, programs="all"))
+    options = Options(custom_btf=config.btf, host=host)
+    rows = {program.name: examine(program, options) for program in selection.programs}
+    for name, reason in selection.off.items():
+        rows[name] = ProgramReport(name, (), None, reason)
+    return [rows[name] for name in selection.order]
+
+
+def _files(dirs: Sequence[str]) -> Iterator[tuple[str, Path]]:
+    """Shipped first, so that a dict keeps the user's."""
+    folders = [next((each for each in SHIPPED if each.is_dir()), SHIPPED[0]), *map(Path, dirs)]
+    for folder in folders:
+        for path in sorted(folder.glob("*.yaml")):
+            yield path.stem, path
+
+
+def _unknown(name: str, known: Mapping[str, Path], dirs: Sequence[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(known) or 'none'}"
+    where = f"ebpf.dirs ({', '.join(dirs)})" if dirs else "ebpf.dirs (none is set)"
+    return f"no {name}.yaml among the shipped programs and {where} ({hint})"
+
+
+def _first(problems: Sequence[Problem]) -> str:
+    more = f" (and {len(problems) - 1} more: kernmesh check)" if len(problems) > 1 else ""
+    return f"{problems[0]}{more}"
