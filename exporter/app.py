@@ -5,7 +5,6 @@ agent consists of and in which order it comes and goes.
 """
 
 import asyncio
-import importlib.metadata
 import logging
 import platform
 import signal
@@ -16,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from exporter import startup
+from exporter import __version__, startup
 from exporter.clock import SystemClock
 from exporter.config import AgentConfig, Ebpf, load_agent
 from exporter.decoders import Decode, chain
@@ -93,7 +92,7 @@ class Agent:
         registry.register(UsageCollector(self._latest.values), "usage")
         registry.register(self._reloads, "config")
         host, prefix = self._options.host, self._config.ebpf.prefix
-        register_self(registry, host, version(), "", prefix)
+        register_self(registry, host, __version__, "", prefix)
         return registry
 
     async def serve(self, sockets: Sequence[socket.socket], show: Callable[[str], None]) -> None:
@@ -156,7 +155,7 @@ class Agent:
             CollectorRow(each.collector, each.ok, each.detail) for each in self._registry.outcomes()
         )
         return Status(
-            version=version(),
+            version=__version__,
             node=platform.node(),
             uptime_seconds=self._clock.monotonic() - self._started,
             not_ready=self._not_ready,
@@ -227,10 +226,6 @@ class Agent:
         self, accept: str, encoding: str, names: tuple[str, ...]
     ) -> tuple[bytes, Mapping[str, str]]:
         return exposition.render(self._registry, accept, encoding, names)
-
-
-def version() -> str:
-    return importlib.metadata.version("kernmesh")
 
 
 def _hooks(collector: ProgramCollector) -> Sequence[str]:

@@ -3,7 +3,8 @@
 Pure text from the same rows that the landing page shows.
 """
 
-import shutil
+import os
+import sys
 import textwrap
 from collections.abc import Iterator, Sequence
 
@@ -12,8 +13,14 @@ from exporter.pages.landing import Status
 
 def screen(status: Status, urls: Sequence[str], width: int | None = None) -> str:
     """The whole text, without a trailing newline. `width` in columns; None: the terminal's."""
-    columns = width or shutil.get_terminal_size((100, 24)).columns
-    return "\n".join(_lines(status, urls, max(columns, 60)))
+    return "\n".join(_lines(status, urls, max(width or _columns(), 60)))
+
+
+def _columns() -> int:
+    try:  # not shutil's, which brings three compressors along
+        return os.get_terminal_size(sys.stdout.fileno()).columns
+    except OSError:  # no terminal: a log or a pipe
+        return 100
 
 
 def _lines(status: Status, urls: Sequence[str], width: int) -> Iterator[str]:

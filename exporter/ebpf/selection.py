@@ -4,7 +4,6 @@ Shipped programs are in one folder, users' own in theirs; a user's program of th
 before a shipped one. Selecting reads YAML only.
 """
 
-import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -12,7 +11,6 @@ from typing import NamedTuple
 import msgspec
 
 from exporter.config import Ebpf
-from exporter.ebpf.check import check_programs
 from exporter.ebpf.kernel import Options, ProgramReport, examine
 from exporter.ebpf.objectfile import SHIPPED
 from exporter.ebpf.spec import Program, read_program
@@ -52,6 +50,8 @@ def select(config: Ebpf) -> Selection:
 
 def check_all(config: Ebpf) -> list[Problem]:
     """Everything that is wrong with the selected programs' files, found without privilege."""
+    from exporter.ebpf.check import check_programs  # not in every agent's memory
+
     selection = select(config)
     return [*selection.problems, *check_programs(selection.programs)]
 
@@ -76,6 +76,8 @@ def _files(dirs: Sequence[str]) -> Iterator[tuple[str, Path]]:
 
 
 def _unknown(name: str, known: Mapping[str, Path], dirs: Sequence[str]) -> str:
+    import difflib
+
     close = difflib.get_close_matches(name, known, n=1)
     hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(known) or 'none'}"
     where = f"ebpf.dirs ({', '.join(dirs)})" if dirs else "ebpf.dirs (none is set)"
