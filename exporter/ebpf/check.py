@@ -25,6 +25,7 @@ from exporter.errors import BpfError, Problem
 LineOf = Callable[[Path, str], int]
 _METRIC = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*", re.ASCII)
 _LABEL = re.compile(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*", re.ASCII)
+_UNTYPED = "has no type information, so no maps: compile it with clang -g"
 _CGROUP_MAPS = {"hash": 1, "cgrp_storage": 32}
 
 
@@ -43,11 +44,16 @@ def check_programs(
     for program in programs:
         for path, text in _program_findings(program.spec):
             problems.append(_problem(program, line_of, path, text))
+        declared: BpfObject | None = None
         try:
             declared = verify(program.object)
         except BpfError as error:
             problems.append(Problem(str(program.object), 0, "", _without(str(error), program)))
         else:
+            if declared.btf is None:
+                problems.append(Problem(str(program.object), 0, "", _UNTYPED))
+                declared = None
+        if declared:
             for path, text in _object_findings(program.spec, declared):
                 problems.append(_problem(program, line_of, path, text))
         for path, kind, spec in _metrics(program.spec):

@@ -119,13 +119,13 @@ def _key_findings(spec: MetricSpec, found: Map, btf: Btf | None) -> Iterator[Fin
         if found.key_size != _NO_KEY:
             yield "labels", f"got none for map {found.name!r}, whose key has {found.key_size} bytes"
         return
-    unsized = [index for index, label in enumerate(labels) if label.size < 1]
+    unsized = [index for index, label in enumerate(labels) if label.size == 0]
     for index in unsized:
         yield (
             f"labels[{index}].size",
             f"got {labels[index].size}, want the label's bytes in the key",
         )
-    if unsized:
+    if unsized or any(label.size < 0 or label.padding < 0 for label in labels):
         return
     total = sum(label.size + label.padding for label in labels)
     if total != found.key_size:

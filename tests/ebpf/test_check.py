@@ -1,0 +1,352 @@
+"""check: each thing that can be wrong with a program, said at its place, all at once."""
+
+import random
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from exporter.ebpf.check import check_programs
+from exporter.ebpf.elf import verify_object
+from exporter.ebpf.spec import (
+    CgroupIdMapSpec,
+    CounterSpec,
+    DecoderSpec,
+    GaugeSpec,
+    HistogramSpec,
+    HookSpec,
+    LabelSpec,
+    MetricsSpec,
+    Program,
+    ProgramSpec,
+    SpanSpec,
+    TracingSpec,
+)
+from tests.ebpf.test_elf import mutant
+
+UINT = DecoderSpec("uint")
+
+
+def label(name: str, size: int = 8, padding: int = 0, *decoders: DecoderSpec) -> LabelSpec:
+    return LabelSpec(name, size, padding, decoders or (UINT,))
+
+
+def counter(name: str, *labels: LabelSpec, help: str = "h", perf: bool = False) -> ProgramSpec:
+    spec = CounterSpec(name, help, perf_event_array=perf, labels=labels)
+    return ProgramSpec(metrics=MetricsSpec(counters=(spec,)))
+
+
+def histogram(
+    name: str,
+    *labels: LabelSpec,
+    bucket_max: int = 3,
+    bucket_type: str = "exp2",
+    bucket_keys: Sequence[float] = (),
+    bucket_min: int = 0,
+) -> ProgramSpec:
+    spec = HistogramSpec(
+        name,
+        "h",
+        bucket_type,  # type: ignore[arg-type]
+        bucket_min,
+        bucket_max,
+        tuple(bucket_keys),
+        labels=labels,
+    )
+    return ProgramSpec(metrics=MetricsSpec(histograms=(spec,)))
+
+
+PAIR = (label("device", 4), label("operation", 1, 3), label("bucket"))
+
+Check = Callable[..., list[str]]
+
+
+@pytest.fixture
+def check(objects: Path) -> Check:
+    """Problems of programs a.yaml, b.yaml … over shapes.bpf.o, as text, less the folder."""
+
+    def run(*specs: ProgramSpec, object_name: str = "shapes.bpf.o") -> list[str]:
+        programs = [
+            Program(name, objects / f"{name}.yaml", objects / object_name, spec)
+            for name, spec in zip("abcdef", specs, strict=False)
+        ]
+        return [str(each).replace(f"{objects}/", "") for each in check_programs(programs)]
+
+    return run
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        counter("events_total", label("function", 8, 0, DecoderSpec("ksym"))),
+        counter("events_total", label("function"), label("cpu", 2)),
+        counter("pairs_total", label("device", 4), label("operation", 4), label("size")),
+        counter("pairs_total", *PAIR),
+        counter("plain_total"),
+        counter("sized_total", label("a", 4), label("b")),
+        counter("sent_total", label("anything", 40, 0, DecoderSpec("hex")), perf=True),
+        counter(
+            "nested_total",
+            label("low", 2),
+            label("high", 2),
+            label("address", 16, 0, DecoderSpec("inet_ip")),
+            label("comm", 12, 0, DecoderSpec("string")),
+        ),
+        histogram("latency_seconds", label("disk")),
+        histogram("pairs_total", *PAIR, bucket_max=27),
+        histogram("latency_seconds", label("x"), bucket_type="fixed", bucket_keys=[1, 2, 5, 9]),
+        ProgramSpec(metrics=MetricsSpec(gauges=(GaugeSpec("plain_total", "h"),))),
+        ProgramSpec(hooks=(HookSpec("h", (("on_getpid",), ("on_switch", "on_getpid"))),)),
+        ProgramSpec(kaddrs=("vfs_read",)),
+        ProgramSpec(cgroup_id_map=CgroupIdMapSpec("pairs_total", "hash", ("^a",))),
+        ProgramSpec(tracing=TracingSpec((SpanSpec("spans", "s", "", (label("id"),)),))),
+    ],
+)
+def test_a_program_that_fits_its_object_has_no_problem(check: Check, spec: ProgramSpec) -> None:
+    assert check(spec) == []
+
+
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        (
+            counter("events_total", label("f", 8, 0, DecoderSpec("ksms"))),
+            "metrics.counters[0].labels[0].decoders: unknown decoder 'ksms' (did you mean 'ksym'?)",
+        ),
+        (
+            counter("events_total", label("f", 8, 0, DecoderSpec("string"), UINT)),
+            "metrics.counters[0].labels[0].decoders: uint can only be first, as it reads the key's "
+            "bytes: got it after string",
+        ),
+        (
+            counter("event_total", label("f")),
+            "metrics.counters[0].name: the object has no map 'event_total' "
+            "(did you mean 'events_total'?)",
+        ),
+        (
+            counter("qqq", label("f")),
+            "metrics.counters[0].name: the object has no map 'qqq', it has events_total, "
+            "latency_seconds, nested_total, pairs_total, plain_total, sent_total, sized_total, "
+            "spans …",
+        ),
+        (
+            counter("events_total", label("f", 4)),
+            "metrics.counters[0].labels: got 4 bytes (f 4), want 8, the key of map 'events_total'",
+        ),
+        (
+            counter("pairs_total", label("device", 4), label("op", 1, 2), label("bucket")),
+            "metrics.counters[0].labels: got 15 bytes (device 4 + op 1 + padding 2 + bucket 8), "
+            "want 16, the key of map 'pairs_total': device 4 at 0, operation 1 at 4, bucket 8 at 8",
+        ),
+        (
+            counter("pairs_total", label("device"), label("bucket", 4, 4)),
+            "metrics.counters[0].labels[1]: 'bucket' is bytes 8 to 12 of the key, which cuts its "
+            "field 'bucket' (bytes 8 to 16)",
+        ),
+        (
+            counter("events_total"),
+            "metrics.counters[0].labels: got none for map 'events_total', whose key has 8 bytes",
+        ),
+        (
+            counter("events_total", label("f", 0)),
+            "metrics.counters[0].labels[0].size: got 0, want the label's bytes in the key",
+        ),
+        (
+            counter("events_total", label("f", 8, -1)),
+            "metrics.counters[0].labels[0]: got size 8 and padding -1, want bytes",
+        ),
+        (
+            counter("wide_values", label("f")),
+            "metrics.counters[0]: the value of map 'wide_values' has 16 bytes, want 8 (u64)",
+        ),
+        (
+            counter("spans", label("f")),
+            "metrics.counters[0]: map 'spans' is ringbuf, want one of hash, array, percpu_hash, "
+            "percpu_array, lru_hash, lru_percpu_hash",
+        ),
+        (
+            counter("events_total", label("f"), perf=True),
+            "metrics.counters[0].perf_event_array: map 'events_total' is percpu_hash, want "
+            "perf_event_array, ringbuf",
+        ),
+        (
+            counter("events_total", label("9f")),
+            "metrics.counters[0].labels[0].name: '9f' is no label name: want letters, digits and _",
+        ),
+        (
+            counter("sized_total", label("f", 4), label("f")),
+            "metrics.counters[0].labels[1].name: 'f' is there twice",
+        ),
+        (
+            histogram("latency_seconds", label("disk"), bucket_max=4),
+            "metrics.histograms[0].bucket_max: 5 buckets, overflow and sum are 56 bytes, the value "
+            "of map 'latency_seconds' has 48: room for 4 buckets",
+        ),
+        (
+            histogram("events_total", label("disk")),
+            "metrics.histograms[0].bucket_max: 4 buckets, overflow and sum are 48 bytes, the value "
+            "of map 'events_total' has 8: want u64 slots[], u64 overflow, u64 sum, or a last label "
+            "`bucket`",
+        ),
+        (
+            histogram("wide_values", label("bucket")),
+            "metrics.histograms[0]: the value of map 'wide_values' has 16 bytes, want 8 (u64)",
+        ),
+        (
+            histogram("latency_seconds", label("disk"), bucket_min=5),
+            "metrics.histograms[0].bucket_max: got 3, want at least bucket_min, 5",
+        ),
+        (
+            histogram("pairs_total", *PAIR, bucket_max=5000, bucket_type="linear"),
+            "metrics.histograms[0].bucket_max: makes 5001 buckets, want at most 1024",
+        ),
+        (
+            histogram("pairs_total", *PAIR, bucket_max=70),
+            "metrics.histograms[0].bucket_max: 2^70 is more than 64 bits, want -64 to 64",
+        ),
+        (
+            histogram("latency_seconds", label("disk"), bucket_type="fixed"),
+            "metrics.histograms[0].bucket_keys: got none, want the buckets' upper bounds",
+        ),
+        (
+            histogram("latency_seconds", label("d"), bucket_type="fixed", bucket_keys=[1, 5, 5, 6]),
+            "metrics.histograms[0].bucket_keys: want numbers that grow",
+        ),
+        (
+            histogram("latency_seconds", label("le")),
+            "metrics.histograms[0].labels: 'le' is what Prometheus calls a histogram's buckets",
+        ),
+        (
+            ProgramSpec(hooks=(HookSpec("h", (("on_getpid",), ("on_swich",))),)),
+            "hooks[0].any_of[1]: the object has no function 'on_swich' (did you mean 'on_switch'?)",
+        ),
+        (
+            ProgramSpec(hooks=(HookSpec("h", ()),)),
+            "hooks[0].any_of: got nothing, want lists of BPF functions, best first",
+        ),
+        (
+            ProgramSpec(kaddrs=("vfs_rea",)),
+            "kaddrs[0]: the object has no rodata variable 'kaddr_vfs_rea' "
+            "(did you mean 'kaddr_vfs_read'?)",
+        ),
+        (
+            ProgramSpec(cgroup_id_map=CgroupIdMapSpec("spans", "hash")),
+            "cgroup_id_map.type: map 'spans' is of map type 27, want hash",
+        ),
+        (
+            ProgramSpec(cgroup_id_map=CgroupIdMapSpec("pairs_total", "hash", ("(",))),
+            "cgroup_id_map.regexps: regexp: '(' is no RE2 expression: missing ): (",
+        ),
+        (
+            ProgramSpec(tracing=TracingSpec((SpanSpec("plain_total", "s"),))),
+            "tracing.spans[0].ringbuf: map 'plain_total' is of map type 2, want ringbuf",
+        ),
+    ],
+)
+def test_a_program_that_does_not_fit_is_told_where_and_what(
+    check: Check, spec: ProgramSpec, said: str
+) -> None:
+    assert check(spec) == [f"a.yaml: {said}"]
+
+
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        (counter("events_total", label("function")), None),
+        (
+            counter("events_total", label("caller")),
+            "with labels function, here with caller: one name has one set",
+        ),
+        (
+            counter("events_total", label("function"), help="other"),
+            "with help 'h', here with 'other': one name has one help",
+        ),
+        (
+            ProgramSpec(
+                metrics=MetricsSpec(gauges=(GaugeSpec("events_total", "h", (label("function"),)),))
+            ),
+            "as a counter, here as a gauge: one name has one type",
+        ),
+    ],
+)
+def test_one_metric_in_two_programs_must_be_one_family(
+    check: Check, objects: Path, other: ProgramSpec, said: str | None
+) -> None:
+    kind = "gauges" if other.metrics.gauges else "counters"
+    want = [f"b.yaml: metrics.{kind}[0].name: 'events_total' is in a.yaml too, {said}"]
+    assert check(counter("events_total", label("function")), other) == (want if said else [])
+
+
+def test_histograms_of_one_name_have_the_same_buckets(check: Check) -> None:
+    said = check(
+        histogram("pairs_total", *PAIR, bucket_max=10),
+        histogram("pairs_total", *PAIR, bucket_max=11),
+    )
+    assert said == [
+        "b.yaml: metrics.histograms[0].name: 'pairs_total' is in a.yaml too, with another "
+        "bucket_max: histograms of one name have the same buckets"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("missing.bpf.o", "missing.bpf.o: is missing: compile it with clang -target bpf"),
+        ("empty.bpf.o", "empty.bpf.o: has no BPF functions"),
+        (
+            "untyped.bpf.o",
+            "untyped.bpf.o: has no type information, so no maps: compile it with clang -g",
+        ),
+    ],
+)
+def test_an_object_that_cannot_be_read_hides_nothing_of_the_yaml(
+    check: Check, name: str, said: str
+) -> None:
+    spec = counter("events_total", label("f", 8, 0, DecoderSpec("ksms")))
+    unknown, about_object = check(spec, object_name=name)
+    assert "unknown decoder 'ksms'" in unknown
+    assert about_object == said
+
+
+def test_a_problem_carries_the_line_that_is_known_for_its_path(objects: Path) -> None:
+    program = Program("a", objects / "a.yaml", objects / "shapes.bpf.o", counter("events_total"))
+    lines = {"metrics.counters[0].labels": 7}
+    (found,) = check_programs([program], lambda _file, path: lines.get(path, 0))
+    assert (found.file, found.line, found.path) == (
+        str(objects / "a.yaml"),
+        7,
+        "metrics.counters[0].labels",
+    )
+
+
+def test_everything_is_said_at_once(check: Check) -> None:
+    broken = ProgramSpec(
+        metrics=MetricsSpec(
+            counters=(
+                CounterSpec("0", "h", labels=(label("f", 8, 0, DecoderSpec("ksms")),)),
+                CounterSpec("wide_values", "h", labels=(label("f", 4),)),
+            ),
+        ),
+        hooks=(HookSpec("h", (("gone",),)),),
+        kaddrs=("gone",),
+    )
+    assert len(check(broken)) == 7
+
+
+@settings(max_examples=200, deadline=None)
+@given(seed=st.integers(0, 2**32))
+def test_check_survives_any_mutated_object(shapes: bytes, seed: int) -> None:
+    spec = ProgramSpec(
+        metrics=MetricsSpec(
+            counters=counter("pairs_total", *PAIR).metrics.counters
+            + counter("nested_total", label("x", 32, 0, DecoderSpec("hex"))).metrics.counters,
+            histograms=histogram("latency_seconds", label("disk")).metrics.histograms,
+        ),
+        hooks=(HookSpec("h", (("on_getpid",),)),),
+    )
+    spoiled = mutant(shapes, random.Random(seed))
+    program = Program("a", Path("a.yaml"), Path("a.bpf.o"), spec)
+    for found in check_programs([program], verify=lambda path: verify_object(spoiled, str(path))):
+        assert "\n" not in str(found)
