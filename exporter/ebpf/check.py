@@ -4,18 +4,17 @@ Compares each YAML with its object (pure ELF and BTF) and the programs with each
 nothing: whatever the bytes, the answer is a list of problems.
 """
 
-import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
+from exporter.config import line_of
 from exporter.decoders import label_problems, regexp
 from exporter.ebpf.elf import BpfObject, verify_object
 from exporter.ebpf.layout import (
     EVENTS,
     Finding,
     MetricSpec,
-    bucket_findings,
     is_row_per_bucket,
     map_findings,
 )
@@ -23,26 +22,25 @@ from exporter.ebpf.spec import HistogramSpec, LabelSpec, Program, ProgramSpec
 from exporter.errors import BpfError, Problem
 
 LineOf = Callable[[Path, str], int]
-_METRIC = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*", re.ASCII)
-_LABEL = re.compile(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*", re.ASCII)
 _UNTYPED = "has no type information, so no maps: compile it with clang -g"
 _CGROUP_MAPS = {"hash": 1, "cgrp_storage": 32}
 
 
 def check_programs(
     programs: Iterable[Program],
-    line_of: LineOf = lambda _file, _path: 0,
+    line_of: LineOf = line_of,
     verify: Callable[[Path], BpfObject] = verify_object,
 ) -> list[Problem]:
-    """All problems, program by program, in the files' order; [] if there is none.
+    """All problems, program by program; [] if there is none.
 
+    The programs were read (spec.read_program), so their files are sound by themselves.
     `line_of(yaml, "metrics.counters[0].labels[1]")` is the line of a key path in a YAML file, 0
     if not known. `verify` reads an object or raises BpfError.
     """
     problems: list[Problem] = []
     first: dict[str, tuple[Program, str, MetricSpec]] = {}
     for program in programs:
-        for path, text in _program_findings(program.spec):
+        for path, text in _decoder_findings(program.spec):
             problems.append(_problem(program, line_of, path, text))
         declared: BpfObject | None = None
         try:
@@ -77,41 +75,22 @@ def _metrics(spec: ProgramSpec) -> Iterator[tuple[str, str, MetricSpec]]:
         yield f"metrics.histograms[{index}]", "histogram", histogram
 
 
-def _program_findings(spec: ProgramSpec) -> Iterator[Finding]:
-    """What the YAML alone gets wrong."""
+def _decoder_findings(spec: ProgramSpec) -> Iterator[Finding]:
+    """What cannot be decoded, whatever the object; spec.py has seen to the rest of the YAML."""
     for path, _, metric in _metrics(spec):
-        if not _METRIC.fullmatch(metric.name):
-            yield f"{path}.name", f"{metric.name!r} is no metric name: want letters, digits and _"
-        if isinstance(metric, HistogramSpec):
-            yield from _below(path, bucket_findings(metric))
         yield from _below(path, _label_findings(metric.labels))
-        if isinstance(metric, HistogramSpec) and any(label.name == "le" for label in metric.labels):
-            yield f"{path}.labels", "'le' is what Prometheus calls a histogram's buckets"
     for index, span in enumerate(spec.tracing.spans):
         yield from _below(f"tracing.spans[{index}]", _label_findings(span.labels))
     if spec.cgroup_id_map and spec.cgroup_id_map.regexps:
         wrong = regexp.problem(spec.cgroup_id_map.regexps)
         if wrong:
             yield "cgroup_id_map.regexps", wrong
-    for index, hook in enumerate(spec.hooks):
-        if not hook.any_of or not all(hook.any_of):
-            yield f"hooks[{index}].any_of", "got nothing, want lists of BPF functions, best first"
 
 
-def _label_findings(labels: tuple[LabelSpec, ...]) -> Iterator[Finding]:
-    seen: set[str] = set()
+def _label_findings(labels: Sequence[LabelSpec]) -> Iterator[Finding]:
     for index, label in enumerate(labels):
-        path = f"labels[{index}]"
-        if not _LABEL.fullmatch(label.name):
-            yield f"{path}.name", f"{label.name!r} is no label name: want letters, digits and _"
-        if label.name in seen:
-            yield f"{path}.name", f"{label.name!r} is there twice"
-        seen.add(label.name)
-        if label.size < 0 or label.padding < 0:
-            yield path, f"got size {label.size} and padding {label.padding}, want bytes"
-        else:
-            for text in label_problems(label):
-                yield f"{path}.decoders", text
+        for text in label_problems(label):
+            yield f"labels[{index}].decoders", text
 
 
 def _object_findings(spec: ProgramSpec, declared: BpfObject) -> Iterator[Finding]:

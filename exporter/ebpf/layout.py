@@ -23,7 +23,6 @@ EVENTS = {4: "perf_event_array", 27: "ringbuf"}
 _WORD = 8
 _COUNTS = (8, 4)  # u64; a u32 is read too
 _NO_KEY = 4  # without labels a map still has a key, the u32 0
-_MOST_BUCKETS = 1024
 _MOST_FIELDS, _MOST_STEPS = 512, 4096  # a BPF key has at most 512 bytes
 
 
@@ -56,25 +55,6 @@ def map_findings(spec: MetricSpec, found: Map, btf: Btf | None) -> Iterator[Find
         return
     yield from _key_findings(spec, found, btf)
     yield from _value_findings(spec, found)
-
-
-def bucket_findings(spec: HistogramSpec) -> Iterator[Finding]:
-    """A histogram's buckets by themselves."""
-    if spec.bucket_type == "fixed":
-        if not spec.bucket_keys:
-            yield "bucket_keys", "got none, want the buckets' upper bounds"
-        elif list(spec.bucket_keys) != sorted(set(spec.bucket_keys)):
-            yield "bucket_keys", "want numbers that grow"
-        return
-    if spec.bucket_min > spec.bucket_max:
-        yield "bucket_max", f"got {spec.bucket_max}, want at least bucket_min, {spec.bucket_min}"
-    elif spec.bucket_max - spec.bucket_min >= _MOST_BUCKETS:
-        count = spec.bucket_max - spec.bucket_min + 1
-        yield "bucket_max", f"makes {count} buckets, want at most {_MOST_BUCKETS}"
-    elif (
-        spec.bucket_type.startswith("exp2") and not -64 <= spec.bucket_min <= spec.bucket_max <= 64
-    ):
-        yield "bucket_max", f"2^{spec.bucket_max} is more than 64 bits, want -64 to 64"
 
 
 def key_fields(btf: Btf, key: int) -> list[Field]:
@@ -119,13 +99,9 @@ def _key_findings(spec: MetricSpec, found: Map, btf: Btf | None) -> Iterator[Fin
         if found.key_size != _NO_KEY:
             yield "labels", f"got none for map {found.name!r}, whose key has {found.key_size} bytes"
         return
-    unsized = [index for index, label in enumerate(labels) if label.size == 0]
-    for index in unsized:
-        yield (
-            f"labels[{index}].size",
-            f"got {labels[index].size}, want the label's bytes in the key",
-        )
-    if unsized or any(label.size < 0 or label.padding < 0 for label in labels):
+    if labels[-1].size == 0:
+        text = f"got 0, want the label's bytes in the key: map {found.name!r} is not per CPU"
+        yield f"labels[{len(labels) - 1}].size", text
         return
     total = sum(label.size + label.padding for label in labels)
     if total != found.key_size:
@@ -164,8 +140,6 @@ def _cut_findings(labels: Sequence[LabelSpec], found: Map, btf: Btf) -> Iterator
 
 def _value_findings(spec: MetricSpec, found: Map) -> Iterator[Finding]:
     if isinstance(spec, HistogramSpec) and not is_row_per_bucket(spec):
-        if next(bucket_findings(spec), None):
-            return  # said already
         count, words = len(bucket_numbers(spec)), struct_width(spec)
         if found.value_size != words * _WORD:
             where = "bucket_keys" if spec.bucket_type == "fixed" else "bucket_max"

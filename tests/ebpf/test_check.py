@@ -150,12 +150,9 @@ def test_a_program_that_fits_its_object_has_no_problem(check: Check, spec: Progr
             "metrics.counters[0].labels: got none for map 'events_total', whose key has 8 bytes",
         ),
         (
-            counter("events_total", label("f", 0)),
-            "metrics.counters[0].labels[0].size: got 0, want the label's bytes in the key",
-        ),
-        (
-            counter("events_total", label("f", 8, -1)),
-            "metrics.counters[0].labels[0]: got size 8 and padding -1, want bytes",
+            counter("pairs_total", label("pair", 16, 0, DecoderSpec("hex")), label("cpu", 0)),
+            "metrics.counters[0].labels[1].size: got 0, want the label's bytes in the key: map "
+            "'pairs_total' is not per CPU",
         ),
         (
             counter("wide_values", label("f")),
@@ -170,14 +167,6 @@ def test_a_program_that_fits_its_object_has_no_problem(check: Check, spec: Progr
             counter("events_total", label("f"), perf=True),
             "metrics.counters[0].perf_event_array: map 'events_total' is percpu_hash, want "
             "perf_event_array, ringbuf",
-        ),
-        (
-            counter("events_total", label("9f")),
-            "metrics.counters[0].labels[0].name: '9f' is no label name: want letters, digits and _",
-        ),
-        (
-            counter("sized_total", label("f", 4), label("f")),
-            "metrics.counters[0].labels[1].name: 'f' is there twice",
         ),
         (
             histogram("latency_seconds", label("disk"), bucket_max=4),
@@ -195,36 +184,8 @@ def test_a_program_that_fits_its_object_has_no_problem(check: Check, spec: Progr
             "metrics.histograms[0]: the value of map 'wide_values' has 16 bytes, want 8 (u64)",
         ),
         (
-            histogram("latency_seconds", label("disk"), bucket_min=5),
-            "metrics.histograms[0].bucket_max: got 3, want at least bucket_min, 5",
-        ),
-        (
-            histogram("pairs_total", *PAIR, bucket_max=5000, bucket_type="linear"),
-            "metrics.histograms[0].bucket_max: makes 5001 buckets, want at most 1024",
-        ),
-        (
-            histogram("pairs_total", *PAIR, bucket_max=70),
-            "metrics.histograms[0].bucket_max: 2^70 is more than 64 bits, want -64 to 64",
-        ),
-        (
-            histogram("latency_seconds", label("disk"), bucket_type="fixed"),
-            "metrics.histograms[0].bucket_keys: got none, want the buckets' upper bounds",
-        ),
-        (
-            histogram("latency_seconds", label("d"), bucket_type="fixed", bucket_keys=[1, 5, 5, 6]),
-            "metrics.histograms[0].bucket_keys: want numbers that grow",
-        ),
-        (
-            histogram("latency_seconds", label("le")),
-            "metrics.histograms[0].labels: 'le' is what Prometheus calls a histogram's buckets",
-        ),
-        (
             ProgramSpec(hooks=(HookSpec("h", (("on_getpid",), ("on_swich",))),)),
             "hooks[0].any_of[1]: the object has no function 'on_swich' (did you mean 'on_switch'?)",
-        ),
-        (
-            ProgramSpec(hooks=(HookSpec("h", ()),)),
-            "hooks[0].any_of: got nothing, want lists of BPF functions, best first",
         ),
         (
             ProgramSpec(kaddrs=("vfs_rea",)),
@@ -325,14 +286,14 @@ def test_everything_is_said_at_once(check: Check) -> None:
     broken = ProgramSpec(
         metrics=MetricsSpec(
             counters=(
-                CounterSpec("0", "h", labels=(label("f", 8, 0, DecoderSpec("ksms")),)),
+                CounterSpec("gone", "h", labels=(label("f", 8, 0, DecoderSpec("ksms")),)),
                 CounterSpec("wide_values", "h", labels=(label("f", 4),)),
             ),
         ),
         hooks=(HookSpec("h", (("gone",),)),),
         kaddrs=("gone",),
     )
-    assert len(check(broken)) == 7
+    assert len(check(broken)) == 6
 
 
 @settings(max_examples=200, deadline=None)
