@@ -1,0 +1,212 @@
+"""The agent as users meet it: started as a process, asked over HTTP, told by signals."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import urllib.error
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from tests.agent.running import COMMAND, WATCHDOG_SECONDS, running
+from tests.kernel.workloads import start_keepalive_timers
+
+pytestmark = pytest.mark.bpf
+
+TIMERS = "ebpf_exporter_timer_starts_total"
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    file = tmp_path / "agent.yaml"
+    file.write_text("ebpf: {programs: [timers]}\n")
+    return file
+
+
+def test_an_empty_configuration_shows_what_is_on_in_one_screen() -> None:
+    with running() as agent:
+        assert agent.url
+        assert "programs: 3 of 3 on" in agent.screen
+        for name in ("timers", "biolatency", "oomkill", "usage", "process"):
+            assert f" on   {name} " in agent.screen.replace("\n", " ")
+        assert "tp_btf/" in agent.screen
+        assert len(agent.screen.splitlines()) < 40
+
+
+def test_metrics_count_and_say_how_the_collectors_are() -> None:
+    with running() as agent:
+        before = agent.samples()
+        start_keepalive_timers(50)
+        after = agent.samples()
+    series = f'{TIMERS}{{function="tcp_keepalive_timer"}}'
+    assert after[series] - before.get(series, 0) >= 50
+    assert {after[f'kernmesh_ebpf_program_up{{program="{name}"}}'] for name in ("timers",)} == {1}
+    assert all(
+        value == 1 for name, value in after.items() if name.startswith("kernmesh_collector_success")
+    )
+    assert 0 < after["process_resident_memory_bytes"] < 200e6
+
+
+def test_every_page_answers_and_readiness_comes_with_the_programs() -> None:
+    with running("--web.enable-lifecycle") as agent:
+        assert agent.get("/-/healthy") and agent.get("/-/ready")
+        assert "timers" in agent.get("/")
+        assert json.loads(agent.get("/statistics")).keys() >= {"mem_usage_active"}
+        assert agent.get("/metrics", accept="application/openmetrics-text").endswith("# EOF\n")
+        assert agent.get("/-/reload", method="POST") == "reloaded\n"
+        assert agent.samples(["node_mem_usage_active"]).keys() == {"node_mem_usage_active"}
+
+
+def in_kernel(kind: str, key: str = "id") -> set[int]:
+    """Ids of all programs, maps or links, as bpftool sees them."""
+    shown = subprocess.run(
+        ["bpftool", "--json", kind, "show"], check=True, capture_output=True, text=True
+    )
+    return {row[key] for row in json.loads(shown.stdout or "[]") if key in row}
+
+
+def test_sigterm_detaches_everything_and_exits_with_0() -> None:
+    with running() as agent:
+        info = [name for name in agent.samples() if "_ebpf_program_info{" in name]
+        programs = {int(name.split('id="')[1].split('"')[0]) for name in info}
+        shown = subprocess.run(
+            ["bpftool", "--json", "prog", "show"], check=True, capture_output=True, text=True
+        )
+        rows = [row for row in json.loads(shown.stdout) if row["id"] in programs]
+        maps = {number for row in rows for number in row["map_ids"]}
+        assert len(rows) == len(programs) >= 7
+        assert programs <= in_kernel("link", "prog_id")
+        assert maps <= in_kernel("map")
+        assert agent.stop() == 0
+        assert "Traceback" not in agent.log
+    assert programs.isdisjoint(in_kernel("prog"))
+    assert programs.isdisjoint(in_kernel("link", "prog_id"))
+    assert maps.isdisjoint(in_kernel("map"))
+
+
+def test_a_reload_adds_and_removes_programs_and_keeps_the_counts_of_the_rest(
+    config: Path,
+) -> None:
+    with running("--config", config) as agent:
+        assert agent.url
+        start_keepalive_timers(50)
+        series = f'{TIMERS}{{function="tcp_keepalive_timer"}}'
+        before = agent.samples()
+        ids = {name for name in before if name.startswith("ebpf_exporter_ebpf_program_info")}
+        config.write_text("ebpf: {programs: [timers, oomkill]}\n")
+        agent.signal(signal.SIGHUP)
+        agent.wait_for(lambda agent: "msg=reloaded" in agent.log)
+        after = agent.samples()
+        assert ids <= after.keys()  # the same functions in the kernel
+        assert after[series] >= before[series] >= 50
+        assert after['kernmesh_ebpf_program_up{program="oomkill"}'] == 1
+        assert after['kernmesh_config_reloads_total{result="success"}'] == 1
+        config.write_text("ebpf: {programs: [oomkill]}\n")
+        agent.signal(signal.SIGHUP)
+        agent.wait_for(lambda agent: agent.log.count("msg=reloaded") == 2)
+        assert not ids & agent.samples().keys()
+
+
+def test_a_bad_new_file_changes_nothing_and_says_so(config: Path) -> None:
+    with running("--config", config, "--web.enable-lifecycle") as agent:
+        assert agent.url
+        config.write_text("ebpf: {programm: [timers]}\nusage: {interval: soon}\n")
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            agent.get("/-/reload", method="POST")
+        assert refused.value.code == 500
+        body = refused.value.read().decode()
+        assert "programm" in body and "interval" in body
+        now = agent.samples()
+        assert now["kernmesh_config_last_reload_successful"] == 0
+        assert now['kernmesh_config_reloads_total{result="failure"}'] == 1
+        assert now['kernmesh_ebpf_program_up{program="timers"}'] == 1
+        assert "programm" in agent.get("/")
+        config.write_text("")
+        agent.get("/-/reload", method="POST")
+        assert agent.samples()["kernmesh_config_last_reload_successful"] == 1
+
+
+def test_a_broken_program_costs_only_itself(tmp_path: Path) -> None:
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "broken.yaml").write_text("metrics: {counters: [{name: a b}]}\n")
+    (mine / "absent.yaml").write_text("metrics: {counters: [{name: ab}]}\n")
+    config = tmp_path / "agent.yaml"
+    config.write_text(f"ebpf: {{programs: [broken, timers, absent, nosuch], dirs: [{mine}]}}\n")
+    with running("--config", config) as agent:
+        up = {
+            name: value
+            for name, value in agent.samples().items()
+            if name.startswith("kernmesh_ebpf_program_up")
+        }
+        assert up == {
+            f'kernmesh_ebpf_program_up{{program="{name}"}}': float(name == "timers")
+            for name in ("timers", "broken", "absent", "nosuch")
+        }
+        words = " ".join(agent.screen.split())
+        assert "absent.bpf.o: is missing" in words
+        assert "no nosuch.yaml among the shipped programs" in words
+
+
+def test_a_port_in_use_is_one_clear_line() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with running(listen=f"127.0.0.1:{port}") as agent:
+            assert agent.ended() == 1
+        [line] = agent.log.splitlines()
+        assert f"listen 127.0.0.1:{port}: address already in use" in line
+
+
+def command(*arguments: str | Path, **options: object) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [*COMMAND, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=WATCHDOG_SECONDS,
+        **options,  # type: ignore[call-overload,no-any-return]
+    )
+
+
+def test_programs_lists_every_program_with_its_hooks() -> None:
+    rows = json.loads(command("programs", "--json").stdout)
+    assert {row["name"] for row in rows} >= {"timers", "biolatency", "oomkill"}
+    for row in rows:
+        assert row.keys() == {"name", "hooks", "hook", "reason"}
+        assert row["hooks"]
+        assert row["hook"] or row["reason"]
+    [timers] = [row for row in rows if row["name"] == "timers"]
+    assert timers["hook"] == "tp_btf/timer_start"
+
+
+def test_check_reports_everything_at_once_and_exits_with_1(tmp_path: Path) -> None:
+    config = tmp_path / "agent.yaml"
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "broken.yaml").write_text("metrics: {counters: [{name: a b}, {nam: c}]}\n")
+    config.write_text(f"ebpf: {{programs: all, dirs: [{mine}]}}\n")
+    done = command("check", "--config", config)
+    assert done.returncode == 1
+    assert sum("broken.yaml:1" in line for line in done.stderr.splitlines()) >= 2
+    assert command("check").returncode == 0
+
+
+def test_the_schema_is_one_that_validators_take() -> None:
+    schema = json.loads(command("schema", "agent").stdout)
+    jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.validate({"ebpf": {"programs": "all"}}, schema)
+
+
+def test_without_privilege_the_agent_runs_with_what_needs_none(tmp_path: Path) -> None:
+    nobody = ("setpriv", "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs")
+    assert os.geteuid() == 0
+    with running(prefix=nobody) as agent:
+        assert "programs: 0 of 3 on" in agent.screen or agent.url
+        assert "programs: 0 of 3 on" in agent.screen
+        assert "not permitted" in agent.screen
+        assert "node_mem_usage_active" in agent.samples()
+        assert agent.stop() == 0
