@@ -18,7 +18,7 @@ _BLOCK = struct.Struct("=II")
 # By kind of info: the least bytes a record may have (include/uapi/linux/btf.h, bpf.h).
 _RECORDS = {"func": 8, "line": 16, "core_relo": 16}
 _CORE_RELO_KINDS = 13
-_NAMED = frozenset(("typedef", "struct member", "fwd", "func", "var", "datasec", "float"))
+_NAMED = frozenset(("typedef", "fwd", "func", "var", "datasec", "float"))
 _INT_SIZES = (1, 2, 4, 8, 16)
 
 
