@@ -17,34 +17,34 @@
 	KM_MAP(map, BPF_MAP_TYPE_PERCPU_HASH, key_type, struct map##_value, entries);             \
 	const volatile bool shared_##map = false
 
+// 2^log2 if v > limit, else 0; for both below 2^63. BPF has no conditional set, and branches here
+// would be guessed wrong half of the time: the sign of the difference is taken instead.
+#define KM_IF_ABOVE(v, limit, log2) ((((u64)(limit) - (v)) >> 63) << (log2))
+
 // The least n with v <= 2^n.
 static __always_inline u64 km_exp2_slot(u64 v)
 {
-	u64 n = 0;
+	u64 n = 0, step;
 
 	if (v <= 1)
 		return 0;
 	v--;
 	if (v >> 32) {
 		v >>= 32;
-		n += 32;
+		n = 32;
 	}
-	if (v >> 16) {
-		v >>= 16;
-		n += 16;
-	}
-	if (v >> 8) {
-		v >>= 8;
-		n += 8;
-	}
-	if (v >> 4) {
-		v >>= 4;
-		n += 4;
-	}
-	if (v >> 2) {
-		v >>= 2;
-		n += 2;
-	}
+	step = KM_IF_ABOVE(v, 0xffff, 4);
+	v >>= step;
+	n += step;
+	step = KM_IF_ABOVE(v, 0xff, 3);
+	v >>= step;
+	n += step;
+	step = KM_IF_ABOVE(v, 0xf, 2);
+	v >>= step;
+	n += step;
+	step = KM_IF_ABOVE(v, 0x3, 1);
+	v >>= step;
+	n += step;
 	return n + (v >> 1) + 1;
 }
 

@@ -65,7 +65,7 @@ def every_cpu(number: int, cpus: int) -> bytes:
     return b"".join(u64(number * (cpu + 1)) for cpu in range(cpus))
 
 
-# map: rows to put in, given the number of possible CPUs; what is not listed is not there (a hash) or zero (an array)
+# map: rows to put in, given the number of possible CPUs; an array is filled whole
 CONTENTS: Mapping[str, Callable[[int], dict[bytes, bytes]]] = {
     "plain_hash": lambda _: {u64(n * 977): u64(n) for n in range(5000)},
     "small_values": lambda _: {u32(n): u32(n + 1) for n in range(2000)},

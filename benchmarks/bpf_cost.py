@@ -1,0 +1,152 @@
+"""What recording one value costs inside the kernel: our per-CPU struct of slots against one hash
+row per bucket with atomics, on one CPU and on two at once.
+
+Time per run of the BPF function as the kernel measures it (kernel.bpf_stats_enabled), medians of
+rounds in which the ways take turns. The load is getppid(2), called without pause by processes
+pinned to a CPU each.
+"""
+
+import contextlib
+import os
+import platform
+import subprocess
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from statistics import median
+
+from benchmarks.tables import Table, markdown
+from exporter.ebpf.kernel import Options, load
+from exporter.ebpf.spec import HookSpec, Program, ProgramSpec
+
+ROUNDS = 7
+CALLS = 1_000_000
+ROOT = Path(__file__).resolve().parent.parent
+ARCH = {"x86_64": "x86", "aarch64": "arm64"}
+
+ROWS, NOTHING, OURS, SHARED = (
+    "record_rows",
+    "record_nothing",
+    "record_slots_per_cpu",
+    "record_slots_shared",
+)
+WAYS = {
+    ROWS: "one hash row per bucket, atomics",
+    OURS: "one per-CPU struct (HIST_MAP)",
+    SHARED: "one shared struct, atomics (over the map budget)",
+    NOTHING: "nothing (a value is made, no more)",
+}
+# waits for a byte, so that loads on several CPUs begin together
+LOAD = """
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+int main(int count, char **words) {
+    char start;
+    if (read(0, &start, 1) != 1) return 1;
+    for (long left = atol(words[1]); left > 0; left--) syscall(SYS_getppid);
+    return 0;
+}
+"""
+
+
+def compile_load(folder: Path) -> Path:
+    target = folder / "load"
+    subprocess.run(
+        ["clang", "-O2", "-x", "c", "-", "-o", target], input=LOAD, text=True, check=True
+    )
+    return target
+
+
+def compile_programs(folder: Path) -> Path:
+    source = Path(__file__).parent / "programs/recording.bpf.c"
+    target = folder / "recording.bpf.o"
+    multiarch = f"/usr/include/{platform.machine()}-linux-gnu"
+    subprocess.run(
+        [
+            *("clang", "-O2", "-g", "-target", "bpf", "-mcpu=v2"),
+            *(f"-D__TARGET_ARCH_{ARCH[platform.machine()]}", "-I", ROOT / "bpf/include"),
+            *("-idirafter", multiarch, "-c", source, "-o", target),
+        ],
+        check=True,
+    )
+    return target
+
+
+def cost_ns(target: Path, function: str, cpus: Sequence[int]) -> float:
+    """ns per run of this function alone, while each of `cpus` makes CALLS calls."""
+    others = tuple(name for name in WAYS if name != function)
+    hooks = (
+        HookSpec("way", ((function,),)),
+        HookSpec("other ways", (("none", *others),), optional=True),
+    )
+    program = Program("recording", target, target, ProgramSpec(hooks=hooks))
+    # a budget that the larger map exceeds at any number of CPUs, so that it is the shared way
+    options = Options(budget_bytes=1 if function == SHARED else 1 << 30)
+    with contextlib.closing(load(program, options)) as running:
+        loads = [
+            subprocess.Popen(
+                ["taskset", "-c", str(cpu), target.parent / "load", str(CALLS)],
+                stdin=subprocess.PIPE,
+            )
+            for cpu in cpus
+        ]
+        (before,) = running.functions()
+        for each in loads:
+            assert each.stdin is not None
+            each.stdin.write(b"x")
+            each.stdin.flush()
+        for each in loads:
+            each.wait()
+            assert each.stdin is not None
+            each.stdin.close()
+        (after,) = running.functions()
+    runs = (after.run_count or 0) - (before.run_count or 0)
+    return ((after.run_time_ns or 0) - (before.run_time_ns or 0)) / runs
+
+
+@contextlib.contextmanager
+def statistics_on() -> Iterator[None]:
+    switch = Path("/proc/sys/kernel/bpf_stats_enabled")
+    before = switch.read_text()
+    switch.write_text("1")
+    try:
+        yield
+    finally:
+        switch.write_text(before)
+
+
+def measure() -> Table:
+    """Needs root and two CPUs."""
+    cpus = sorted(os.sched_getaffinity(0))[:2]
+    found: dict[tuple[str, int], list[float]] = {}
+    with tempfile.TemporaryDirectory() as folder, statistics_on():
+        target = compile_programs(Path(folder))
+        compile_load(Path(folder))
+        for _ in range(ROUNDS):
+            for count in range(1, len(cpus) + 1):
+                for way in WAYS:
+                    found.setdefault((way, count), []).append(cost_ns(target, way, cpus[:count]))
+    head = ["recording one value into"]
+    rows = [[title] for title in WAYS.values()]
+    for count in range(1, len(cpus) + 1):
+        head += [f"ns, {count} CPU{'s' if count > 1 else ''}", "ratio", "net ratio"]
+        idle, peer = median(found[NOTHING, count]), median(found[ROWS, count])
+        for row, way in zip(rows, WAYS, strict=True):
+            ns = median(found[way, count])
+            net = (ns - idle) / (peer - idle)
+            row += [f"{ns:.0f}", f"{ns / peer:.2f}", f"{net:.2f}"]
+    return Table(
+        "Kernel cost of recording into a histogram",
+        tuple(head),
+        tuple(tuple(row) for row in rows),
+        (
+            f"ns per event by the kernel's own count (run_time_ns / run_cnt), medians of {ROUNDS} "
+            f"rounds of {CALLS:,} events per CPU. Each has the kernel's measuring in it, which is "
+            "the last row; net is without that. Goal: ratio at most 0.70 on one CPU, 0.50 on two.",
+        ),
+    )
+
+
+if __name__ == "__main__":
+    print(markdown(measure()))
