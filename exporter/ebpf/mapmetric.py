@@ -13,6 +13,7 @@ from exporter.ebpf import hist
 from exporter.ebpf.maps import BpfMap
 from exporter.ebpf.spec import CounterSpec, GaugeSpec, HistogramSpec
 from exporter.errors import DecodeError, KernmeshError
+from exporter.metrics.gotext import GoTexts
 from exporter.metrics.rows import Rows, Words
 from exporter.metrics.table import Column, FastFamily, Kind, Shape
 
@@ -85,6 +86,10 @@ class MapMetric:
             limit=max(1, max_series // self.shape.width),
             monotone=kind != "gauge",
         )
+        last = self.shape.width - 1  # a histogram's sums are floats, all else is counted
+        self._texts = [
+            GoTexts(exact=self._hist is None or index < last) for index in range(last + 1)
+        ]
 
     def _key_parts(self, decoders: Sequence[Decode]) -> list[tuple[int, int, Decode]]:
         """Start, end and decoder of each label in the key (with the CPU behind it, if split)."""
@@ -142,13 +147,14 @@ class MapMetric:
         lines = self.rows.lines
         if self._hist is None:
             (values,) = columns
-            exact = not values or min(values) >= 0
-            return FastFamily(self.shape, lines, (Column(values, exact),))
+            negative = self._signed and min(values, default=0) < 0
+            text = GoTexts(exact=False) if negative else self._texts[0]
+            return FastFamily(self.shape, lines, (Column(values, text),))
         if self._by_row:  # values over the last bucket are in it already
             columns.insert(-1, [0] * len(columns[0]))
         counts, sums = hist.cumulative(columns, hist.multiplier(self._hist))
-        exactly = [Column(count, exact=True) for count in counts]
-        return FastFamily(self.shape, lines, (*exactly, Column(sums, exact=False)))
+        numbers: list[Sequence[float]] = [*counts, sums]
+        return FastFamily(self.shape, lines, list(map(Column, numbers, self._texts)))
 
     def _inputs(self, values: bytes) -> list[list[int]]:
         """Per word of the value: one number per key (and CPU, if split)."""

@@ -5,6 +5,8 @@ test holds them equal). Knows numbers only.
 """
 
 from collections.abc import Callable, Sequence
+from itertools import repeat
+from typing import NamedTuple
 
 from prometheus_client.utils import floatToGoString
 
@@ -18,25 +20,53 @@ _EXACT_BELOW = 10**15
 _EXPONENT = tuple(f"e+{digits - 1:02d}" for digits in range(17))
 
 
-def go_floats(values: Sequence[float]) -> list[str]:
-    return list(map(go_float, values))
+class Arguments(NamedTuple):
+    """What a bytes template needs to print numbers: a conversion, and an argument for each."""
+
+    conversion: bytes
+    values: Sequence[object]
 
 
-def go_ints(values: Sequence[int]) -> list[str]:
-    """Integers ≥ 0 only. About 0.1 µs each under a million, 0.25 µs up to 10^15."""
-    if not values:
-        return []
-    if max(values) < _EXPONENT_FROM:
-        # One template for all: no Python code runs per value.
-        return ("%d.0\n" * len(values) % tuple(values)).split("\n")[:-1]
-    exponent = _EXPONENT
-    return [
-        f"{value}.0"
-        if value < _EXPONENT_FROM
-        else go_float(value)
-        if value >= _EXACT_BELOW
-        else f"{digits[0]}.{digits[1:]}{exponent[len(digits)]}"
-        if (digits := f"{value}")[-1] != "0"
-        else f"{digits[0]}.{digits[1:]}".rstrip("0.") + exponent[len(digits)]
-        for value in values
-    ]
+class GoTexts:
+    """Puts one column of numbers into text; `exact` if they are all integers ≥ 0.
+
+    Remembers what it gave last time, place by place, because most counters stand still between
+    two scrapes: a text made anew takes 0.3 to 1 µs, one that is still good 0.05. Numbers under a
+    million need neither: a template prints them all, and no Python code runs per number.
+    """
+
+    def __init__(self, exact: bool) -> None:
+        self.exact = exact
+        self._rows = 0
+        self._last: dict[int, tuple[Sequence[float], list[bytes]]] = {}
+
+    def arguments(self, values: Sequence[float], start: int, stop: int) -> Arguments:
+        """For values[start:stop]. Whoever always cuts at the same places gains by what is
+        remembered."""
+        part = values[start:stop]
+        if self.exact and max(part, default=0) < _EXPONENT_FROM:
+            return Arguments(b"%d.0", part)
+        if self._rows != len(values):  # rows came or went: most places have changed
+            self._rows, self._last = len(values), {}
+        before, known = self._last.get(start, (repeat(-1), repeat(b"")))
+        if self.exact:
+            exponent = _EXPONENT
+            texts = [
+                text
+                if value == old
+                else b"%d.0" % value
+                if value < _EXPONENT_FROM
+                else go_float(value).encode()
+                if value >= _EXACT_BELOW
+                else f"{digits[0]}.{digits[1:]}{exponent[len(digits)]}".encode()
+                if (digits := f"{value}")[-1] != "0"
+                else (f"{digits[0]}.{digits[1:]}".rstrip("0.") + exponent[len(digits)]).encode()
+                for value, old, text in zip(part, before, known)  # noqa: B905
+            ]
+        else:
+            texts = [
+                text if value == old and value else go_float(value).encode()  # 0.0 == -0.0
+                for value, old, text in zip(part, before, known)  # noqa: B905
+            ]
+        self._last[start] = (part, texts)
+        return Arguments(b"%b", texts)

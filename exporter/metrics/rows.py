@@ -11,7 +11,7 @@ from struct import unpack
 from typing import NamedTuple
 
 from exporter.errors import DecodeError, SkipRow
-from exporter.metrics.table import Shape
+from exporter.metrics.table import Lines, Shape
 
 OTHER = "other"
 
@@ -77,7 +77,8 @@ class Rows:
         self._failed: set[bytes] = set()
         self._again: dict[bytes, None] = {}  # in turn
         self._cells: list[int] | None = None  # None: one key, one row, in order
-        self._own: list[str] = []  # beginnings of all lines of the rows, flat
+        self.lines = Lines([])
+        """`shape.width` lines per row, "other" last. The same object while rows stay the same."""
         self._count = 0
         self._folding: list[tuple[list[bytes], list[int]]] = [([], [])] * slots
         self._folded: list[_Folded] = []
@@ -92,11 +93,6 @@ class Rows:
     def folded(self) -> int:
         """How many keys are summed into "other" now."""
         return sum(len(indices) for _, indices in self._folding)
-
-    @property
-    def lines(self) -> list[str]:
-        """Beginnings of all lines, `shape.width` per row, "other" last. Not to be changed."""
-        return [*self._own, *self._other] if self._has_other else self._own
 
     def see(self, packed: bytes, size: int, suffixes: Sequence[bytes] = ()) -> None:
         """These are the keys now, packed, `size` bytes each; numbers will come in their order.
@@ -192,10 +188,14 @@ class Rows:
         idents = [ident for ident in order if ident is not None]
         self._count = len(idents)
         if self._shape.width == 1:
-            self._own = idents
+            own = idents
         else:
             self._lines_of = {ident: self._lines_of[ident] for ident in idents}
-            self._own = [line for lines in self._lines_of.values() for line in lines]
+            own = [line for lines in self._lines_of.values() for line in lines]
+        if self._has_other:
+            own += self._other
+        if own != self.lines.beginnings:
+            self.lines = Lines(own)
 
     def spread(self, inputs: Sequence[Sequence[int]]) -> list[list[int]]:
         """Numbers per key (one list; several where one value holds several numbers and `slots`
