@@ -14,7 +14,7 @@ from exporter.ebpf.kernel import Options, ProgramReport, examine, load
 from exporter.ebpf.spec import HookSpec
 from exporter.errors import BpfError
 from tests.kernel.conftest import Load, counts, program, shipped_program
-from tests.kernel.test_shipped import eventually
+from tests.kernel.workloads import eventually
 
 pytestmark = pytest.mark.bpf
 
