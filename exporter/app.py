@@ -61,6 +61,11 @@ def run(options: Options, show: Callable[[str], None]) -> int:
 
     `show` gets the one screen that says what is on, once that is known."""
     config = load_agent(options.config)
+    if config.server.web_config is not None:  # serving in the clear what was to be encrypted: no
+        raise KernmeshError(
+            f"server.web_config: {config.server.web_config}: this version has no TLS and no users; "
+            "take the key out and put a proxy in front"
+        )
     sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
     sockets = bind(options.listen or config.server.listen)
     asyncio.run(Agent(config, options).serve(sockets, show))
@@ -169,6 +174,8 @@ class Agent:
         if self._reloads.problem:
             yield f"the last reload was refused and changed nothing: {self._reloads.problem}"
         yield from self._notes
+        for key in _without_effect(self._config):
+            yield f"{key} is set, and this version does not act on it yet"
         for name, reason in self._programs.outdated:
             yield f"{name} runs from its files as they were before: {reason}"
 
@@ -230,6 +237,19 @@ class Agent:
 
 def _hooks(collector: ProgramCollector) -> Sequence[str]:
     return tuple(dict.fromkeys(f.hook for f in collector.loaded.functions() if f.attached))
+
+
+def _without_effect(config: AgentConfig) -> Iterator[str]:
+    """Sections and keys of the contract that the agent reads and checks, but does not act on."""
+    default = AgentConfig()
+    for section in ("pingmesh", "interference", "pressure"):
+        if getattr(config, section) != getattr(default, section):
+            yield section
+    for key in config.usage.__struct_fields__:
+        if key != "interval" and getattr(config.usage, key) != getattr(default.usage, key):
+            yield f"usage.{key}"
+    if config.ebpf.backend == "bcc":
+        yield "ebpf.backend: bcc"
 
 
 def _needs_restart(before: AgentConfig, now: AgentConfig) -> Iterator[str]:

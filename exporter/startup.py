@@ -28,7 +28,7 @@ def _lines(status: Status, urls: Sequence[str], width: int) -> Iterator[str]:
     yield ""
     running = sum(row.hook is not None for row in status.programs)
     yield f"programs: {running} of {len(status.programs)} on"
-    names = [row.name for row in (*status.programs, *status.collectors)]
+    names = [row.name for row in status.programs] + [row.name for row in status.collectors]
     margin = max(map(len, names), default=0)
     for row in status.programs:
         text = row.hook if row.hook is not None else f"{row.reason}"

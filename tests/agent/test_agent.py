@@ -162,13 +162,9 @@ def test_a_port_in_use_is_one_clear_line() -> None:
         assert f"listen 127.0.0.1:{port}: address already in use" in line
 
 
-def command(*arguments: str | Path, **options: object) -> "subprocess.CompletedProcess[str]":
+def command(*arguments: str | Path) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
-        [*COMMAND, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=WATCHDOG_SECONDS,
-        **options,  # type: ignore[call-overload,no-any-return]
+        [*COMMAND, *map(str, arguments)], capture_output=True, text=True, timeout=WATCHDOG_SECONDS
     )
 
 
@@ -210,3 +206,19 @@ def test_without_privilege_the_agent_runs_with_what_needs_none(tmp_path: Path) -
         assert "not permitted" in agent.screen
         assert "node_mem_usage_active" in agent.samples()
         assert agent.stop() == 0
+
+
+def test_a_key_that_this_version_does_not_act_on_is_said(tmp_path: Path) -> None:
+    config = tmp_path / "agent.yaml"
+    config.write_text("pingmesh: {max_pps: 10}\nebpf: {programs: []}\n")
+    with running("--config", config) as agent:
+        assert agent.url
+        assert "note: pingmesh is set, and this version does not act on it yet" in agent.screen
+
+
+def test_no_agent_serves_in_the_clear_what_was_to_be_encrypted(tmp_path: Path) -> None:
+    config = tmp_path / "agent.yaml"
+    config.write_text("server: {web_config: web.yaml}\n")
+    with running("--config", config) as agent:
+        assert agent.ended() == 1
+        assert "server.web_config: web.yaml: this version has no TLS" in agent.log
