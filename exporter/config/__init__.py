@@ -4,7 +4,7 @@ The public names are here; pingmesh uses the loader, nothing else of it.
 """
 
 from exporter.config.agent import AgentConfig, Ebpf, load_agent
-from exporter.config.convert import Fault
+from exporter.config.convert import Fault, doubles
 from exporter.config.load import line_of, load_yaml
 from exporter.config.scalars import Duration, GoDuration, HttpUrl, ListenAddress, Regexp
 from exporter.config.schema import agent_schema, schema_of
@@ -21,6 +21,7 @@ __all__ = [
     "ListenAddress",
     "Regexp",
     "agent_schema",
+    "doubles",
     "line_of",
     "load_agent",
     "load_yaml",

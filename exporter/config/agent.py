@@ -11,8 +11,8 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct, field
 from msgspec.structs import replace
 
-from exporter.config.convert import Fault
-from exporter.config.load import load_yaml
+from exporter.config.convert import Fault, doubles
+from exporter.config.load import line_of, load_yaml
 from exporter.config.scalars import Duration, HttpUrl, ListenAddress, Regexp
 from exporter.errors import ConfigError, Problem
 
@@ -51,8 +51,8 @@ class Server(Struct, frozen=True, forbid_unknown_fields=True):
     lifecycle: bool = False
 
     def faults(self) -> Iterator[Fault]:
-        for index in _doubles([text for text in self.listen if not text.endswith(":0")]):
-            yield Fault(("listen", index), f"is there twice, got {self.listen[index]}")
+        for index in doubles([text for text in self.listen if not text.endswith(":0")]):
+            yield Fault(("listen", index), "is there twice", self.listen[index])
 
 
 class Ebpf(Struct, frozen=True, forbid_unknown_fields=True):
@@ -71,8 +71,8 @@ class Ebpf(Struct, frozen=True, forbid_unknown_fields=True):
     def faults(self) -> Iterator[Fault]:
         names: Sequence[str] = () if self.programs == "all" else self.programs
         for key, values in (("programs", names), ("dirs", self.dirs)):
-            for index in _doubles(values):
-                yield Fault((key, index), f"is there twice, got {values[index]}")
+            for index in doubles(values):
+                yield Fault((key, index), "is there twice", values[index])
 
 
 class UsageMetric(Struct, frozen=True, forbid_unknown_fields=True):
@@ -89,7 +89,7 @@ class UsageMetric(Struct, frozen=True, forbid_unknown_fields=True):
 
     def faults(self) -> Iterator[Fault]:
         if self.period <= 0:
-            yield Fault(("period",), f"too short, got {self.period}, want more than 0")
+            yield Fault(("period",), "too short", self.period, "more than 0")
 
 
 class Pods(Struct, frozen=True, forbid_unknown_fields=True):
@@ -130,17 +130,19 @@ class Usage(Struct, frozen=True, forbid_unknown_fields=True):
     def faults(self) -> Iterator[Fault]:
         for key, period in (("interval", self.interval), ("fast_interval", self.fast_interval)):
             if period < SHORTEST_INTERVAL:
-                yield Fault((key,), f"too short, got {period}, want at least {SHORTEST_INTERVAL}")
+                yield Fault((key,), "too short", period, f"at least {SHORTEST_INTERVAL}")
         if self.fast_interval > self.interval:
-            text = f"too long, got {self.fast_interval}, want at most interval ({self.interval})"
-            yield Fault(("fast_interval",), text, also=(("interval",),))
+            want = f"at most interval ({self.interval})"
+            yield Fault(
+                ("fast_interval",), "too long", self.fast_interval, want, also=(("interval",),)
+            )
         if self.retention < self.interval:
-            text = f"too short, got {self.retention}, want at least interval ({self.interval})"
-            yield Fault(("retention",), text, also=(("interval",),))
+            want = f"at least interval ({self.interval})"
+            yield Fault(("retention",), "too short", self.retention, want, also=(("interval",),))
         named = {"metrics": [m.name for m in self.metrics], "jobs": [j.name for j in self.jobs]}
         for key, names in named.items():
-            for index in _doubles(names):
-                yield Fault((key, index, "name"), f"is there twice, got {names[index]}")
+            for index in doubles(names):
+                yield Fault((key, index, "name"), "is there twice", names[index])
 
 
 class Pingmesh(Struct, frozen=True, forbid_unknown_fields=True):
@@ -179,8 +181,8 @@ class Level(Struct, frozen=True, forbid_unknown_fields=True):
 
     def faults(self) -> Iterator[Fault]:
         if not self.low < self.high:
-            text = f"too large, got {self.low:g}, want less than high ({self.high:g})"
-            yield Fault(("low",), text, also=(("high",),))
+            want = f"less than high ({self.high:g})"
+            yield Fault(("low",), "too large", self.low, want, also=(("high",),))
 
 
 class Levels(Struct, frozen=True, forbid_unknown_fields=True):
@@ -196,8 +198,8 @@ class Enter(Struct, frozen=True, forbid_unknown_fields=True):
 
     def faults(self) -> Iterator[Fault]:
         if self.at_least > self.of:
-            text = f"too large, got {self.at_least}, want at most of ({self.of})"
-            yield Fault(("at_least",), text, also=(("of",),))
+            want = f"at most of ({self.of})"
+            yield Fault(("at_least",), "too large", self.at_least, want, also=(("of",),))
 
 
 class Pressure(Struct, frozen=True, forbid_unknown_fields=True):
@@ -217,10 +219,10 @@ class Pressure(Struct, frozen=True, forbid_unknown_fields=True):
 
     def faults(self) -> Iterator[Fault]:
         if self.enabled and self.node is None:
-            yield Fault(("node",), "is null, want the node's name or $NODE_NAME")
+            yield Fault(("node",), "is null", want="the node's name or $NODE_NAME")
         if self.crane_policy and not _is_zone(self.crane_timezone):
-            text = f"unknown time zone, got {self.crane_timezone}, want one as Asia/Shanghai"
-            yield Fault(("crane_timezone",), text)
+            zone, want = self.crane_timezone, "one of this machine's, such as Asia/Shanghai"
+            yield Fault(("crane_timezone",), "unknown time zone", zone, want)
 
 
 class AgentConfig(Struct, frozen=True, forbid_unknown_fields=True):
@@ -243,14 +245,10 @@ def load_agent(path: Path | None, environ: Mapping[str, str] = os.environ) -> Ag
     name = pressure.node[1:]
     node = environ.get(name) or None
     if node is None and pressure.enabled:
+        line = line_of(path, "pressure.node") if path else 0
         text = f"environment variable {name} is not set, want the node's name in it, or here"
-        raise ConfigError([Problem(str(path), 0, "pressure.node", text)])
+        raise ConfigError([Problem(str(path), line, "pressure.node", text)])
     return replace(config, pressure=replace(pressure, node=node))
-
-
-def _doubles(values: Sequence[str]) -> list[int]:
-    """Where a value stands that stood before."""
-    return [index for index, value in enumerate(values) if value in values[:index]]
 
 
 def _is_zone(name: str) -> bool:

@@ -3,38 +3,47 @@
 Finds every problem, not the first. Knows types and nodes; no file, no particular configuration.
 """
 
-import math
-import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
-from typing import Any, Final, Literal, NamedTuple, Protocol, runtime_checkable
+from typing import Any, Final, Literal, NamedTuple, Protocol, cast
 
-from msgspec import inspect
+from msgspec import Struct, inspect
 
-from exporter.config.scalars import is_text_type
+from exporter.config.fromtext import read_scalar
 from exporter.config.tree import ListNode, MapNode, Node, ScalarNode
-from exporter.config.wording import KeyPath, got, guess, is_null, show_path, want
+from exporter.config.wording import KeyPath, got, guess, is_null, nothing, quote, show_path, want
 from exporter.errors import Problem
 
 MAX_PROBLEMS = 100
-_TRUE = frozenset(w for s in ("true", "on", "yes") for w in (s, s.title(), s.upper()))
-_FALSE = frozenset(w for s in ("false", "off", "no") for w in (s, s.title(), s.upper()))
-_INT = re.compile(r"[-+]?(0|[1-9][0-9_]*|0x[0-9a-fA-F_]+|0o[0-7_]+|0b[01_]+)")
-_FLOAT = re.compile(r"[-+]?([0-9][0-9_]*(\.[0-9_]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?")
-_MAX_DIGITS = 80  # 64 bits in binary, with underscores
 
 
 class Fault(NamedTuple):
     """A rule across fields that a struct's values break. `path` is the key to blame, relative to
     the struct; `also` are the others that the rule looked at. If one of them could not be read,
-    the fault is dropped: it speaks of a default that nobody wrote."""
+    the fault is dropped: it speaks of a default that nobody wrote. `got` None is not shown."""
 
     path: KeyPath
-    text: str
+    problem: str
+    got: object = None
+    want: str = ""
     also: tuple[KeyPath, ...] = ()
 
+    def text(self, given: bool) -> str:
+        """One line; `given` says whether the file has the key, or its default is what counts."""
+        text = self.problem
+        if self.got is not None:
+            shown = quote(self.got) if isinstance(self.got, str) else str(self.got)
+            shown = shown.removesuffix(".0")  # whoever wrote 70 reads 70
+            text += f", got {shown}" if given else f", got {shown} (the default)"
+        return f"{text}, want {self.want}" if self.want else text
 
-@runtime_checkable
+
+def doubles(values: Sequence[str]) -> list[int]:
+    """Where a value stands that stood before."""
+    first: dict[str, int] = {}
+    return [i for i, value in enumerate(values) if first.setdefault(value, i) != i]
+
+
 class Checked(Protocol):
     """A struct that has rules of its own; asked once it is built."""
 
@@ -108,12 +117,7 @@ class _Reader:
             case inspect.NoneType() if is_null(node):
                 return None
         if is_null(node):
-            empty = isinstance(node, ScalarNode) and node.text == ""
-            hint = " (in quotes if that is the text)" if isinstance(info, inspect.StrType) else ""
-            text = "is empty" if empty else "is null"
-            return self._problem(
-                node.line, path, f"{text}, want {want(info)}{'' if empty else hint}"
-            )
+            return self._problem(node.line, path, nothing(node, info))
         if not isinstance(node, ScalarNode) or _is_nested(info):
             return self._problem(node.line, path, f"wrong kind, got {got(node)}, want {want(info)}")
         return self._scalar(info, node, path)
@@ -145,8 +149,10 @@ class _Reader:
         fitting = [t for t in info.types if _fits(t, node)]
         if len(fitting) == 1 and not isinstance(node, ScalarNode):
             return self.read(fitting[0], node, path)
-        reason, hint = ("is null" if is_null(node) else "wrong kind"), ""
-        if isinstance(node, ScalarNode) and not is_null(node):
+        if is_null(node):
+            return self._problem(node.line, path, nothing(node, info))
+        reason, hint = "wrong kind", ""
+        if isinstance(node, ScalarNode):
             for candidate in fitting:
                 try:
                     return read_scalar(candidate, node.text)
@@ -182,7 +188,7 @@ class _Reader:
         return values
 
     def _struct(self, info: inspect.StructType, node: MapNode, path: KeyPath) -> Any:
-        fields = _fields(info)
+        fields = _fields(info.cls)
         entries = self._entries(node, path)
         values: dict[str, Any] = {}
         whole = True
@@ -206,8 +212,8 @@ class _Reader:
         if not whole:
             return _BROKEN
         built = info.cls(**values)
-        if isinstance(built, Checked):
-            for fault in built.faults():
+        if hasattr(info.cls, "faults"):  # isinstance(built, Checked) takes longer than all else
+            for fault in cast(Checked, built).faults():
                 self._fault(fault, node, path)
         return built
 
@@ -220,7 +226,7 @@ class _Reader:
         if self.found < MAX_PROBLEMS:  # the guess costs more than all else
             free = sorted(set(fields) - set(there))
             hint = guess(key, free) or f", want {', '.join(fields)}"
-        self._problem(line, (*path, key), f"unknown key{hint}", breaks=False)
+        self._problem(line, (*path, key), f"unknown key{hint}")
 
     def _entries(self, node: MapNode, path: KeyPath) -> dict[str, tuple[ScalarNode, Node]]:
         """Key text → (key, value) in file order, `<<` merged: own keys win over merged ones."""
@@ -248,8 +254,7 @@ class _Reader:
         involved = [(*path, *relative) for relative in (fault.path, *fault.also)]
         if not any(_related(broken, where) for broken in self._broken for where in involved):
             line, given = find_line(node, fault.path)
-            text = fault.text if given else f"{fault.text}; it is not given, the default counts"
-            self._problem(line, involved[0], text, breaks=False)
+            self._problem(line, involved[0], fault.text(given), breaks=False)
 
     def _problem(self, line: int, path: KeyPath, text: str, breaks: bool = True) -> _Broken:
         self.found += 1
@@ -258,55 +263,6 @@ class _Reader:
             if breaks:
                 self._broken.append(path)
         return _BROKEN
-
-
-def read_scalar(info: inspect.Type, text: str) -> Any:
-    """The value that `text` is as this type. Raises ValueError with what is wrong with it."""
-    match info:
-        case inspect.StrType():
-            if info.min_length is not None and len(text) < info.min_length:
-                raise ValueError("is empty" if not text else "too short")
-            if info.pattern is not None and not re.fullmatch(info.pattern, text):
-                raise ValueError("not allowed")
-            return text
-        case inspect.BoolType():
-            if text in _TRUE or text in _FALSE:
-                return text in _TRUE
-            raise ValueError("neither true nor false")
-        case inspect.IntType():
-            return _in_range(info, _integer(text))
-        case inspect.FloatType():
-            if len(text) > _MAX_DIGITS or not _FLOAT.fullmatch(text):
-                raise ValueError("not a number")
-            return _in_range(info, float(text))
-        case inspect.LiteralType(values=values):
-            for value in values:
-                if str(value) == text:
-                    return value
-            raise ValueError("unknown value")
-        case inspect.CustomType(cls=cls) if is_text_type(cls):
-            return cls(text)
-        case inspect.Metadata(type=inner):
-            return read_scalar(inner, text)
-    raise TypeError(f"no such type in configuration: {info}")
-
-
-def _integer(text: str) -> int:
-    if re.fullmatch(r"[-+]?0[0-9_]+", text):
-        raise ValueError("a leading zero may mean octal (write 0o…, or no zero)")
-    if len(text) > _MAX_DIGITS or not _INT.fullmatch(text):
-        raise ValueError("not a whole number")
-    return int(text, 0)
-
-
-def _in_range(info: inspect.IntType | inspect.FloatType, value: float) -> float:
-    if not math.isfinite(value):
-        raise ValueError("not a finite number")
-    if (info.ge is not None and value < info.ge) or (info.gt is not None and value <= info.gt):
-        raise ValueError("too small")
-    if (info.le is not None and value > info.le) or (info.lt is not None and value >= info.lt):
-        raise ValueError("too large")
-    return value
 
 
 def _bare(info: inspect.Type) -> type[inspect.Type]:
@@ -332,7 +288,11 @@ def _fits(info: inspect.Type, node: Node) -> bool:
     return not _is_nested(info) and not isinstance(info, inspect.NoneType)
 
 
-def _fields(info: inspect.StructType) -> dict[str, inspect.Field]:
+@cache
+def _fields(struct: type[Struct]) -> dict[str, inspect.Field]:
+    """By the key as written in files."""
+    info = inspect.type_info(struct)
+    assert isinstance(info, inspect.StructType)
     return {field.encode_name: field for field in info.fields}
 
 

@@ -14,6 +14,7 @@ _UNIT_SECONDS = {
 }  # fmt: skip
 _PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ns|us|µs|ms|s|m|h|d|w|y)")
 _DURATION = re.compile(rf"(?:{_PART.pattern})+")
+_HTTP_URL = r"^https?://(\[[0-9A-Fa-f:.]+\]|[^\s/:@\[\]]+)(:[0-9]{1,5})?(/\S*)?$"
 
 
 class TextType(Protocol):
@@ -80,7 +81,7 @@ class ListenAddress(str):
     want: ClassVar[str] = "HOST:PORT, [IPV6]:PORT or :PORT (port 0 to 65535)"
     json_schema: ClassVar[dict[str, Any]] = {
         "type": "string",
-        "pattern": r"^(\[[0-9A-Fa-f:.]+(%[^\]]+)?\]|[^:\[\]\s]*):[0-9]{1,5}$",
+        "pattern": r"^(\[[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*(%[^\]]+)?\]|[^:\[\]\s]*):[0-9]{1,5}$",
     }
     host: str
     port: int
@@ -95,7 +96,7 @@ class ListenAddress(str):
             host = host[1:-1]
             if not _is_ipv6(host):
                 raise ValueError("no IPv6 address in the brackets")
-        elif ":" in host:
+        elif _is_ipv6(host):
             raise ValueError("IPv6 address without brackets")
         elif host and not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?", host):
             raise ValueError("no host name or address")
@@ -108,12 +109,10 @@ class HttpUrl(str):
     """An http:// or https:// address with a host; no user name in it (it would show in logs)."""
 
     want: ClassVar[str] = "http://HOST[:PORT][/PATH] or https://…"
-    json_schema: ClassVar[dict[str, Any]] = {"type": "string", "pattern": "^https?://"}
+    json_schema: ClassVar[dict[str, Any]] = {"type": "string", "pattern": _HTTP_URL}
 
     def __new__(cls, text: str) -> Self:
-        if not re.fullmatch(
-            r"https?://(\[[0-9A-Fa-f:.]+\]|[^\s/:@\[\]]+)(:[0-9]{1,5})?(/\S*)?", text
-        ):
+        if not re.fullmatch(_HTTP_URL, text):
             raise ValueError("not an http URL")
         return super().__new__(cls, text)
 

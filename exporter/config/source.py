@@ -19,23 +19,17 @@ def read_source(path: Path, max_bytes: int) -> bytes:
     device is not drained. Raises ConfigError."""
     file = str(path)
     try:
-        # O_NONBLOCK: opening a FIFO that nobody writes to would wait for ever.
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise _refused(file, f"cannot be read: {reason}") from error
-    with os.fdopen(descriptor, "rb") as stream:
-        status = os.fstat(descriptor)
-        if stat.S_ISDIR(status.st_mode):
-            raise _refused(file, "is a folder, want a file")
-        if not stat.S_ISREG(status.st_mode):
-            raise _refused(file, "is no regular file (a pipe, socket or device)")
-        if status.st_size > max_bytes:
-            raise _too_big(file, status.st_size, max_bytes)
-        try:
+        with open(path, "rb", opener=_without_waiting) as stream:
+            status = os.fstat(stream.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise _refused(file, "is no regular file (a pipe, socket or device)")
+            if status.st_size > max_bytes:
+                raise _too_big(file, status.st_size, max_bytes)
             data = stream.read(max_bytes + 1)
-        except OSError as error:
-            raise _refused(file, f"cannot be read: {error.strerror}") from error
+    except OSError as error:
+        raise _refused(file, f"cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise _refused(file, f"cannot be read: {error}") from error
     if len(data) > max_bytes:
         raise _too_big(file, len(data), max_bytes)
     return data
@@ -52,6 +46,11 @@ def check_text(data: bytes, file: str, max_bytes: int) -> None:
         column = error.start - (data.rfind(b"\n", 0, error.start) + 1) + 1
         text = f"not UTF-8, got byte 0x{data[error.start]:02x} in column {column}"
         raise ConfigError([Problem(file, line, "", text)]) from error
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """Opening a FIFO that nobody writes to would wait for ever."""
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _too_big(file: str, size: int, max_bytes: int) -> ConfigError:

@@ -69,7 +69,7 @@ def parse_yaml(
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line, column = (mark.line, mark.column) if mark else (-1, 0)
-        composer.fail(line + 1, _syntax(error, data, line, column))
+        composer.fail(line + 1, _syntax(error, data, line, column) + composer.inside(line + 1))
     except yaml.reader.ReaderError as error:
         line = data.count(b"\n", 0, error.position) + 1
         composer.fail(line, f"not YAML: {_reader_reason(error)}")
@@ -114,6 +114,14 @@ class _Composer:
 
     def fail(self, line: int, text: str) -> NoReturn:
         raise ConfigError([Problem(self._file, max(line, 0), "", text)])
+
+    def inside(self, line: int) -> str:
+        """' (inside …)' if what is open began in another line: its end may be what is missing."""
+        node = self._open[-1].node if self._open else None
+        if node is None or node.line == line:
+            return ""
+        kind = "list" if isinstance(node, ListNode) else "map"
+        return f" (inside the {kind} that begins in line {node.line})"
 
     def take(self, event: yaml.Event) -> None:
         if isinstance(event, yaml.ScalarEvent):

@@ -18,6 +18,8 @@ KeyPath: TypeAlias = tuple[str | int, ...]
 
 NULLS = frozenset(("", "~", "null", "Null", "NULL"))
 _SHOWN = 60
+_PASSWORD = re.compile(r"//[^/@\s]*@")
+_NUMBER = re.compile(r"[-+]?[0-9][0-9a-zA-Z_.+-]{0,30}")
 _PATH_PART = re.compile(r'\[([0-9]+)\]|\[("(?:[^"\\]|\\.)*")\]|\.?([^.\[\]]+)')
 
 
@@ -26,6 +28,7 @@ def is_null(node: Node) -> bool:
 
 
 def quote(text: str) -> str:
+    text = _PASSWORD.sub("//…@", text)
     if len(text) > _SHOWN:
         text = text[:_SHOWN] + "…"
     return json.dumps(text, ensure_ascii=not text.isprintable())
@@ -60,7 +63,18 @@ def got(node: Node) -> str:
             return "a map"
         case ScalarNode(text="", plain=True):
             return "nothing"
-    return "null" if is_null(node) else quote(node.text)
+    if is_null(node):
+        return "null"
+    return node.text if node.plain and _NUMBER.fullmatch(node.text) else quote(node.text)
+
+
+def nothing(node: Node, info: inspect.Type) -> str:
+    """The problem of a null where none may be."""
+    if isinstance(node, ScalarNode) and node.text:
+        hint = " (in quotes if that is the text)" if isinstance(info, inspect.StrType) else ""
+        return f"is null, want {want(info)}{hint}"
+    hint = " (or leave the key out)" if isinstance(info, inspect.StructType) else ""
+    return f"is empty, want {want(info)}{hint}"
 
 
 def guess(word: str, known: Iterable[str]) -> str:

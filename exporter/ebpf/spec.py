@@ -12,7 +12,7 @@ from typing import Annotated, Literal, NamedTuple
 
 from msgspec import Meta, Struct
 
-from exporter.config import Fault, GoDuration, Limits, load_yaml
+from exporter.config import Fault, GoDuration, Limits, doubles, load_yaml
 
 BucketType = Literal["exp2", "exp2zero", "linear", "fixed"]
 MetricName = Annotated[
@@ -104,37 +104,36 @@ class HistogramSpec(Struct, frozen=True, forbid_unknown_fields=True):
         names = [label.name for label in self.labels]
         for index, name in enumerate(names):
             if name == "le":
-                yield Fault(("labels", index, "name"), "is what Prometheus calls the bucket label")
+                yield Fault(("labels", index, "name"), "kept for Prometheus' buckets", name)
             elif name == "bucket" and index != len(names) - 1:
-                yield Fault(("labels", index, "name"), "bucket is not the last label")
+                yield Fault(("labels", index, "name"), "not the last label", name)
         yield from self._fixed_faults() if self.bucket_type == "fixed" else self._range_faults()
 
     def _fixed_faults(self) -> Iterator[Fault]:
         also = (("bucket_type",),)
         if not self.bucket_keys:
-            text = "is empty, want the upper bounds of fixed buckets"
-            yield Fault(("bucket_keys",), text, also)
+            want = "the upper bounds of fixed buckets"
+            yield Fault(("bucket_keys",), "is missing or empty", want=want, also=also)
         for index, (low, high) in enumerate(pairwise(self.bucket_keys)):
             if low >= high:
-                text = f"got {high:g} after {low:g}, want numbers that grow"
-                yield Fault(("bucket_keys", index + 1), text, also)
+                want = f"numbers that grow, it comes after {low:g}"
+                yield Fault(("bucket_keys", index + 1), "too small", high, want, also)
 
     def _range_faults(self) -> Iterator[Fault]:
         also = (("bucket_type",), ("bucket_min",))
         count = self.bucket_max - self.bucket_min + 1
         most = _MAX_EXP2.get(self.bucket_type)
         if count < 1:
-            text = f"too small, got {self.bucket_max}, want at least bucket_min ({self.bucket_min})"
-            yield Fault(("bucket_max",), text, also)
+            want = f"at least bucket_min ({self.bucket_min})"
+            yield Fault(("bucket_max",), "too small", self.bucket_max, want, also)
         elif most is not None and self.bucket_max > most:
-            text = f"too large, got {self.bucket_max}, want at most {most}: values have 64 bits"
-            yield Fault(("bucket_max",), text, also)
+            want = f"at most {most}: values have 64 bits"
+            yield Fault(("bucket_max",), "too large", self.bucket_max, want, also)
         elif count > MAX_BUCKETS:
-            text = f"too large, got {count} buckets, want at most {MAX_BUCKETS}"
-            yield Fault(("bucket_max",), text, also)
+            want = f"at most {MAX_BUCKETS} buckets, it makes {count}"
+            yield Fault(("bucket_max",), "too large", self.bucket_max, want, also)
         if most is not None and self.bucket_min < 0:
-            text = f"too small, got {self.bucket_min}, want at least 0"
-            yield Fault(("bucket_min",), text, also)
+            yield Fault(("bucket_min",), "too small", self.bucket_min, "at least 0", also[:1])
 
 
 class MetricsSpec(Struct, frozen=True, forbid_unknown_fields=True):
@@ -148,8 +147,8 @@ class MetricsSpec(Struct, frozen=True, forbid_unknown_fields=True):
         for key, metrics in lists.items():
             for index, metric in enumerate(metrics):
                 if metric.name in seen:
-                    text = f"is there twice, first as {seen[metric.name]}"
-                    yield Fault((key, index, "name"), text)
+                    first = f"is there twice, first as {seen[metric.name]}"
+                    yield Fault((key, index, "name"), first, metric.name)
                 seen.setdefault(metric.name, f"{key}[{index}]")
 
 
@@ -205,11 +204,10 @@ class ProgramSpec(Struct, frozen=True, forbid_unknown_fields=True):
     def faults(self) -> Iterator[Fault]:
         metrics = self.metrics
         if not (metrics.counters or metrics.gauges or metrics.histograms or self.tracing.spans):
-            text = "has nothing to export, want metrics or tracing"
-            yield Fault((), text, also=(("metrics",), ("tracing",)))
+            yield Fault((), "has nothing to export", want="metrics or tracing")
         yield from _double_faults("hooks", [hook.name for hook in self.hooks])
-        for index in _doubles(self.kaddrs):
-            yield Fault(("kaddrs", index), f"is there twice, got {self.kaddrs[index]}")
+        for index in doubles(self.kaddrs):
+            yield Fault(("kaddrs", index), "is there twice", self.kaddrs[index])
 
 
 class Program(NamedTuple):
@@ -233,8 +231,8 @@ def read_program(yaml: Path) -> Program:
 def _label_faults(labels: Sequence[LabelSpec]) -> Iterator[Fault]:
     for index, label in enumerate(labels):
         if not _LABEL.fullmatch(label.name):
-            text = f"not allowed, got {label.name!r}, want letters, digits and _, no digit first"
-            yield Fault(("labels", index, "name"), text)
+            want = "letters, digits and _, no digit and no __ first"
+            yield Fault(("labels", index, "name"), "not allowed", label.name, want)
     yield from _double_faults("labels", [label.name for label in labels])
     yield from _size_faults(labels)
 
@@ -243,14 +241,10 @@ def _size_faults(labels: Sequence[LabelSpec]) -> Iterator[Fault]:
     for index, label in enumerate(labels):
         # a last `cpu` is made from the map's per-CPU values and has no bytes in the key
         if label.size == 0 and not (label.name == "cpu" and index == len(labels) - 1):
-            text = "is missing or 0, want how many bytes of the key the label has"
-            yield Fault(("labels", index, "size"), text)
+            want = "the bytes of the key that the label has"
+            yield Fault(("labels", index, "size"), "is missing or 0", want=want)
 
 
 def _double_faults(key: str, names: Sequence[str]) -> Iterator[Fault]:
-    for index in _doubles(names):
-        yield Fault((key, index, "name"), f"is there twice, got {names[index]!r}")
-
-
-def _doubles(values: Sequence[str]) -> list[int]:
-    return [index for index, value in enumerate(values) if value in values[:index]]
+    for index in doubles(names):
+        yield Fault((key, index, "name"), "is there twice", names[index])
