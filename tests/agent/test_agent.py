@@ -12,7 +12,7 @@ import jsonschema
 import pytest
 
 from tests.agent.running import COMMAND, WATCHDOG_SECONDS, running
-from tests.kernel.workloads import start_keepalive_timers
+from tests.kernel.workloads import eventually, start_keepalive_timers
 
 pytestmark = pytest.mark.bpf
 
@@ -82,9 +82,10 @@ def test_sigterm_detaches_everything_and_exits_with_0() -> None:
         assert maps <= in_kernel("map")
         assert agent.stop() == 0
         assert "Traceback" not in agent.log
-    assert programs.isdisjoint(in_kernel("prog"))
-    assert programs.isdisjoint(in_kernel("link", "prog_id"))
-    assert maps.isdisjoint(in_kernel("map"))
+    # the kernel frees them after a grace period (kernel/bpf/syscall.c: __bpf_prog_put_noref)
+    assert eventually(lambda: programs.isdisjoint(in_kernel("prog")))
+    assert eventually(lambda: programs.isdisjoint(in_kernel("link", "prog_id")))
+    assert eventually(lambda: maps.isdisjoint(in_kernel("map")))
 
 
 def test_a_reload_adds_and_removes_programs_and_keeps_the_counts_of_the_rest(
