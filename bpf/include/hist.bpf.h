@@ -8,13 +8,20 @@
 // slots[n] counts values v, in buckets' units, with 2^(n-1) < v <= 2^n; slots[0] those <= 1.
 // What is above the last slot is only in `overflow`. `sum` is in units, each value rounded.
 #define HIST_MAP(map, key_type, nslots, entries)                                                  \
+	KM_HIST_MAP(map, BPF_MAP_TYPE_PERCPU_HASH, key_type, nslots, entries)
+
+// The same for keys that come and go: when full, the longest unused gives way.
+#define RECENT_HIST_MAP(map, key_type, nslots, entries)                                           \
+	KM_HIST_MAP(map, BPF_MAP_TYPE_LRU_PERCPU_HASH, key_type, nslots, entries)
+
+#define KM_HIST_MAP(map, kind, key_type, nslots, entries)                                         \
 	struct map##_value {                                                                      \
 		u64 slots[nslots];                                                                \
 		u64 overflow;                                                                     \
 		u64 sum;                                                                          \
 	};                                                                                        \
 	static const struct map##_value map##_zero;                                               \
-	KM_MAP(map, BPF_MAP_TYPE_PERCPU_HASH, key_type, struct map##_value, entries);             \
+	KM_MAP(map, kind, key_type, struct map##_value, entries);                                 \
 	const volatile bool shared_##map = false
 
 // 2^log2 if v > limit, else 0; for both below 2^63. BPF has no conditional set, and branches here

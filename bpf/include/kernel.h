@@ -32,6 +32,11 @@ struct trace_event_raw_timer_start {
 	void *function;
 };
 
+// include/trace/events/irq.h
+struct trace_event_raw_softirq {
+	u32 vec;
+};
+
 // include/linux/blkdev.h, include/linux/blk-mq.h
 struct gendisk {
 	int major;
@@ -70,8 +75,13 @@ struct kernfs_node___before_5_5 {
 };
 
 // include/linux/cgroup-defs.h
+struct cgroup_root {
+	int hierarchy_id;
+};
+
 struct cgroup {
 	struct kernfs_node *kn;
+	struct cgroup_root *root;
 };
 
 struct cgroup_subsys_state {
@@ -80,18 +90,26 @@ struct cgroup_subsys_state {
 
 struct css_set {
 	struct cgroup_subsys_state *subsys[1];
+	struct cgroup *dfl_cgrp; // in the unified hierarchy
 };
 
 // include/linux/sched.h
 struct task_struct {
 	int pid;
 	int tgid;
+	u32 __state;
 	struct css_set *cgroups;
+};
+
+// up to 5.13
+struct task_struct___before_5_14 {
+	long state;
 };
 
 #pragma clang attribute pop
 
 // include/linux/cgroup_subsys.h; the number depends on the kernel's configuration
 enum cgroup_subsys_id {
+	cpu_cgrp_id = 1,
 	memory_cgrp_id = 4,
 };

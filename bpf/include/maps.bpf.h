@@ -6,6 +6,8 @@
 //   shared_<map>   (rodata) set at load where per-CPU values would not fit the map budget; the
 //                  map is then shared between CPUs and additions are atomic
 //   refused_<map>  (bss) updates that the kernel refused because the map was full
+// and a map that is made anew for each read has a third:
+//   snapshot_<map> (rodata)
 #pragma once
 
 #include "kernel.h"
@@ -25,6 +27,18 @@
 #define COUNTER_MAP(map, key_type, entries)                                                       \
 	KM_MAP(map, BPF_MAP_TYPE_PERCPU_HASH, key_type, u64, entries);                            \
 	const volatile bool shared_##map = false
+
+// The same for keys that come and go: when full, the longest unused gives way.
+#define RECENT_COUNTER_MAP(map, key_type, entries)                                                \
+	KM_MAP(map, BPF_MAP_TYPE_LRU_PERCPU_HASH, key_type, u64, entries);                        \
+	const volatile bool shared_##map = false
+
+// What there is now: emptied before each read, then filled by count() in the program's iterators,
+// which the agent runs (ITER). One runs at a time, so nothing is per CPU.
+#define SNAPSHOT_MAP(map, key_type, entries)                                                      \
+	KM_MAP(map, BPF_MAP_TYPE_HASH, key_type, u64, entries);                                   \
+	const volatile bool shared_##map = false;                                                 \
+	const volatile bool snapshot_##map = true
 
 // What one hook leaves for another; whoever puts drops. When full, further puts are refused.
 #define SCRATCH_MAP(map, key_type, value_type, entries)                                           \
@@ -86,3 +100,5 @@ static __always_inline void km_put(void *map, const void *key, const void *value
 #define TRACEPOINT(function, group, event, layout)                                                \
 	SEC("tracepoint/" #group "/" #event)                                                      \
 	int function(struct trace_event_raw_##layout *ctx)
+// Called for each object of a kind that there is, and once more, with NULL, after the last one.
+#define ITER(function, kind) SEC("iter/" #kind) int function(struct bpf_iter__##kind *ctx)
