@@ -84,3 +84,13 @@ static __always_inline void km_observe_exp2(void *map, const void *key, const vo
 #define observe_exp2(map, key, amount, unit)                                                      \
 	km_observe_exp2(&map, key, &map##_zero, sizeof(map##_zero.slots) / sizeof(u64), amount,   \
 			unit, shared_##map, &refused_##map)
+
+// Records `amount`, already in the buckets' units, in a slot that the program chose.
+#define observe_slot(map, key, slot, amount)                                                      \
+	do {                                                                                      \
+		u64 *km_slots = km_value(&map, key, &map##_zero, &refused_##map);                 \
+                                                                                                  \
+		if (km_slots)                                                                     \
+			km_observe(km_slots, sizeof(map##_zero.slots) / sizeof(u64), slot,        \
+				   amount, shared_##map);                                         \
+	} while (0)

@@ -37,6 +37,15 @@ struct trace_event_raw_softirq {
 	u32 vec;
 };
 
+// include/trace/events/syscalls.h
+struct trace_event_raw_sys_enter {
+	long id;
+};
+
+struct trace_event_raw_sys_exit {
+	long ret;
+};
+
 // include/linux/blkdev.h, include/linux/blk-mq.h
 struct gendisk {
 	int major;
@@ -93,8 +102,15 @@ struct css_set {
 	struct cgroup *dfl_cgrp; // in the unified hierarchy
 };
 
+// arch/<arch>/include/asm/thread_info.h; x86 says in status what others say in flags
+struct thread_info {
+	unsigned long flags;
+	u32 status;
+};
+
 // include/linux/sched.h
 struct task_struct {
+	struct thread_info thread_info;
 	int pid;
 	int tgid;
 	u32 __state;

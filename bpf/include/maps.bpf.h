@@ -40,6 +40,17 @@
 	const volatile bool shared_##map = false;                                                 \
 	const volatile bool snapshot_##map = true
 
+// The same for keys that come and go (cgroups, addresses): when full, the longest unused gives way
+// and starts from 0 should it come back. Rows may go before the map is quite full.
+#define RECENT_COUNTER_MAP(map, key_type, entries)                                                \
+	KM_MAP(map, BPF_MAP_TYPE_LRU_PERCPU_HASH, key_type, u64, entries);                        \
+	const volatile bool shared_##map = false
+
+// One u64 for each u32 below `entries`, all there from the start, as 0.
+#define COUNTER_ARRAY(map, entries)                                                               \
+	KM_MAP(map, BPF_MAP_TYPE_PERCPU_ARRAY, u32, u64, entries);                                \
+	const volatile bool shared_##map = false
+
 // What one hook leaves for another; whoever puts drops. When full, further puts are refused.
 #define SCRATCH_MAP(map, key_type, value_type, entries)                                           \
 	KM_MAP(map, BPF_MAP_TYPE_HASH, key_type, value_type, entries)
@@ -102,3 +113,9 @@ static __always_inline void km_put(void *map, const void *key, const void *value
 	int function(struct trace_event_raw_##layout *ctx)
 // Called for each object of a kind that there is, and once more, with NULL, after the last one.
 #define ITER(function, kind) SEC("iter/" #kind) int function(struct bpf_iter__##kind *ctx)
+// Functions inside the kernel, which other kernels may lack: after everything stable, unless that
+// is far dearer or tells less. A KRETPROBE sees no arguments.
+#define FENTRY(function, target, args...) SEC("fentry/" #target) int BPF_PROG(function, ##args)
+#define FEXIT(function, target, args...) SEC("fexit/" #target) int BPF_PROG(function, ##args)
+#define KPROBE(function, target, args...) SEC("kprobe/" #target) int BPF_KPROBE(function, ##args)
+#define KRETPROBE(function, target) SEC("kretprobe/" #target) int function(struct pt_regs *ctx)
