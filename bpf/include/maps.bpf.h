@@ -40,12 +40,6 @@
 	const volatile bool shared_##map = false;                                                 \
 	const volatile bool snapshot_##map = true
 
-// The same for keys that come and go (cgroups, addresses): when full, the longest unused gives way
-// and starts from 0 should it come back. Rows may go before the map is quite full.
-#define RECENT_COUNTER_MAP(map, key_type, entries)                                                \
-	KM_MAP(map, BPF_MAP_TYPE_LRU_PERCPU_HASH, key_type, u64, entries);                        \
-	const volatile bool shared_##map = false
-
 // One u64 for each u32 below `entries`, all there from the start, as 0.
 #define COUNTER_ARRAY(map, entries)                                                               \
 	KM_MAP(map, BPF_MAP_TYPE_PERCPU_ARRAY, u32, u64, entries);                                \
