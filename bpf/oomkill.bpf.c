@@ -4,6 +4,7 @@
 //
 // The scope is told by what the killing thread reclaimed last: the OOM killer is called by a
 // thread that has just tried to reclaim memory in vain, of a cgroup or of the machine.
+#include "cgroup.bpf.h"
 #include "maps.bpf.h"
 
 enum scope {
@@ -28,25 +29,6 @@ RECENT_MAP(oom_victims, u32, struct victim, 1024); // thread → whom it sent SI
 static __always_inline u32 this_thread(void)
 {
 	return (u32)bpf_get_current_pid_tgid();
-}
-
-// The id of the task's cgroup in the hierarchy that has the memory controller, v1 or v2.
-static __always_inline u64 memory_cgroup_of(struct task_struct *task)
-{
-	u32 memory = bpf_core_enum_value(enum cgroup_subsys_id, memory_cgrp_id);
-	struct css_set *set = BPF_CORE_READ(task, cgroups);
-	struct cgroup_subsys_state *state = 0;
-	struct kernfs_node *node;
-	struct kernfs_node___before_5_5 *older;
-
-	bpf_probe_read_kernel(&state, sizeof(state),
-			      (void *)set + bpf_core_field_offset(set->subsys) +
-				      memory * sizeof(void *));
-	node = BPF_CORE_READ(state, cgroup, kn);
-	older = (void *)node;
-	if (bpf_core_field_exists(older->id.id))
-		return BPF_CORE_READ(older, id.id);
-	return BPF_CORE_READ(node, id);
 }
 
 static __always_inline int killed(u64 cgroup)
