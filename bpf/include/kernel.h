@@ -7,6 +7,7 @@
 #include <stdbool.h>
 
 #include <linux/bpf.h>
+#include <linux/ptrace.h> // struct pt_regs
 
 #include <bpf/bpf_helpers.h>
 
@@ -108,18 +109,107 @@ struct thread_info {
 	u32 status;
 };
 
+// kernel/sched/sched.h
+struct task_group {
+	struct cgroup_subsys_state css;
+};
+
+// CFS's run queue of one task group on one CPU; times are in the CPU's own clock
+struct cfs_rq {
+	struct task_group *tg;
+	int throttle_count;
+	u64 throttled_clock_self;
+	u64 throttled_clock_self_time; // from 6.6 on
+};
+
+// include/linux/fs.h, include/linux/fdtable.h
+struct file {
+	void *private_data;
+};
+
+struct fdtable {
+	unsigned int max_fds;
+	struct file **fd;
+};
+
+struct files_struct {
+	struct fdtable *fdt;
+};
+
 // include/linux/sched.h
+struct sched_entity {
+	struct cfs_rq *cfs_rq;
+};
+
 struct task_struct {
 	struct thread_info thread_info;
 	int pid;
 	int tgid;
 	u32 __state;
+	struct sched_entity se;
 	struct css_set *cgroups;
+	struct files_struct *files;
 };
 
 // up to 5.13
 struct task_struct___before_5_14 {
 	long state;
+};
+
+// include/linux/shrinker.h
+struct shrink_control {
+	int nid;
+};
+
+// include/net/sock.h
+struct in6_addr {
+	union {
+		u32 u6_addr32[4];
+	} in6_u;
+};
+
+struct sock_common {
+	u32 skc_daddr;
+	u32 skc_rcv_saddr;
+	u16 skc_dport; // as on the wire
+	u16 skc_num;
+	u16 skc_family;
+	volatile unsigned char skc_state;
+	struct in6_addr skc_v6_daddr;
+	struct in6_addr skc_v6_rcv_saddr;
+};
+
+struct sock {
+	struct sock_common __sk_common;
+	u32 sk_ack_backlog;
+	u16 sk_protocol;
+};
+
+// include/linux/net.h
+struct socket {
+	struct sock *sk;
+};
+
+// include/net/inet_connection_sock.h
+struct inet_connection_sock {
+	u8 icsk_ca_state : 5;
+	u8 icsk_pending;
+};
+
+// include/linux/tcp.h
+struct tcp_sock {
+	u32 rcv_ssthresh;
+};
+
+// include/linux/skbuff.h
+struct sk_buff {
+	u16 protocol;
+	char cb[48];
+};
+
+// include/net/tcp.h, in sk_buff.cb
+struct tcp_skb_cb {
+	u16 tcp_gso_segs;
 };
 
 #pragma clang attribute pop
