@@ -8,21 +8,19 @@ pinned to a CPU each.
 
 import contextlib
 import os
-import platform
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import median
 
+from benchmarks.programs import compile_bpf
 from benchmarks.tables import Table, markdown
 from exporter.ebpf.kernel import Options, load
 from exporter.ebpf.spec import HookSpec, Program, ProgramSpec
 
 ROUNDS = 7
 CALLS = 1_000_000
-ROOT = Path(__file__).resolve().parent.parent
-ARCH = {"x86_64": "x86", "aarch64": "arm64"}
 
 ROWS, NOTHING, OURS, SHARED = (
     "record_rows",
@@ -54,21 +52,6 @@ def compile_load(folder: Path) -> Path:
     target = folder / "load"
     subprocess.run(
         ["clang", "-O2", "-x", "c", "-", "-o", target], input=LOAD, text=True, check=True
-    )
-    return target
-
-
-def compile_programs(folder: Path) -> Path:
-    source = Path(__file__).parent / "programs/recording.bpf.c"
-    target = folder / "recording.bpf.o"
-    multiarch = f"/usr/include/{platform.machine()}-linux-gnu"
-    subprocess.run(
-        [
-            *("clang", "-O2", "-g", "-target", "bpf", "-mcpu=v2"),
-            *(f"-D__TARGET_ARCH_{ARCH[platform.machine()]}", "-I", ROOT / "bpf/include"),
-            *("-idirafter", multiarch, "-c", source, "-o", target),
-        ],
-        check=True,
     )
     return target
 
@@ -121,7 +104,7 @@ def measure() -> Table:
     cpus = sorted(os.sched_getaffinity(0))[:2]
     found: dict[tuple[str, int], list[float]] = {}
     with tempfile.TemporaryDirectory() as folder, statistics_on():
-        target = compile_programs(Path(folder))
+        target = compile_bpf("recording", Path(folder))
         compile_load(Path(folder))
         for _ in range(ROUNDS):
             for count in range(1, len(cpus) + 1):

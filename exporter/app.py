@@ -181,10 +181,10 @@ class Agent:
 
     async def _begin(self, where: Sequence[str], show: Callable[[str], None]) -> None:
         await self._choose()
+        self._not_ready = None
         # A first collect fills the caches of names, so that the first scrape is as fast as any.
         await in_thread(lambda: list(self._registry.collect()), "first collect")
         give_back()
-        self._not_ready = None
         show(startup.screen(self.status(), where))
 
     async def _choose(self) -> None:

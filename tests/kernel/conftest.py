@@ -1,6 +1,5 @@
 """Real BPF for tests: the shipped programs and our own test programs, compiled and loaded."""
 
-import platform
 import shutil
 import struct
 import subprocess
@@ -17,7 +16,6 @@ from exporter.ebpf.loaded import KernelProgram
 from exporter.ebpf.spec import HookSpec, Program, ProgramSpec
 
 ROOT = Path(__file__).resolve().parents[2]
-ARCH = {"x86_64": "x86", "aarch64": "arm64"}
 
 Load = Callable[..., KernelProgram]
 """load(program, options) of exporter.ebpf.kernel; what it loads is closed after the test."""
@@ -34,17 +32,10 @@ def shipped() -> Path:
 def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with tests/kernel/programs/*.bpf.c, compiled."""
     folder = tmp_path_factory.mktemp("programs")
-    multiarch = f"{platform.machine()}-linux-gnu"
     for source in (Path(__file__).parent / "programs").glob("*.bpf.c"):
-        subprocess.run(
-            [
-                *("clang", "-O2", "-g", "-target", "bpf", "-Wall", "-Werror"),
-                *(f"-D__TARGET_ARCH_{ARCH[platform.machine()]}", "-I", ROOT / "bpf/include"),
-                *("-idirafter", f"/usr/include/{multiarch}"),
-                *("-c", source, "-o", folder / f"{source.name.removesuffix('.c')}.o"),
-            ],
-            check=True,
-        )
+        target = folder / f"{source.name.removesuffix('.c')}.o"
+        command = ["make", "-s", "-C", ROOT / "bpf", "object", f"FROM={source}", f"TO={target}"]
+        subprocess.run(command, check=True)
     return folder
 
 
