@@ -7,7 +7,7 @@ both. To add one: its module, one line in DECODERS, its test. Knows no maps and 
 from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
-from exporter.decoders import dname, errno, hex, inet_ip, regexp, string, uint
+from exporter.decoders import comm, dname, errno, hex, inet_ip, regexp, string, uint
 from exporter.decoders.cgroup import Cgroup
 from exporter.decoders.context import DecodeContext
 from exporter.decoders.ifname import InterfaceName
@@ -15,6 +15,7 @@ from exporter.decoders.kstack import Kstack
 from exporter.decoders.ksym import Ksym
 from exporter.decoders.majorminor import DiskName
 from exporter.decoders.pci import PciClass, PciDevice, PciSubclass, PciVendor
+from exporter.decoders.pod import Pod
 from exporter.decoders.provisional import Provisional
 from exporter.decoders.regexp import Regexp
 from exporter.decoders.static_map import StaticMap
@@ -61,6 +62,7 @@ def _of_number(make: Callable[[DecoderSpec, DecodeContext], Rewrite]) -> Decoder
 
 DECODERS: dict[str, Decoder] = {
     "cgroup": _of_number(lambda spec, host: Cgroup(host.cgroups, spec.controller).rewrite),
+    "comm": Decoder("name", lambda *_: comm.decode, sizes=(16,)),
     "dname": Decoder("name", lambda *_: dname.decode, lambda *_: dname.rewrite, wants="raw"),
     "errno": _of_number(lambda *_: errno.rewrite),
     "hex": Decoder("name", lambda *_: hex.decode, lambda *_: hex.rewrite, wants="raw"),
@@ -77,6 +79,7 @@ DECODERS: dict[str, Decoder] = {
     "pci_device": _of_number(lambda _, host: PciDevice(host.pci).rewrite),
     "pci_subclass": _of_number(lambda _, host: PciSubclass(host.pci).rewrite),
     "pci_vendor": _of_number(lambda _, host: PciVendor(host.pci).rewrite),
+    "pod": Decoder("name", rewrite=lambda spec, _: Pod(spec.field).rewrite),
     "regexp": Decoder("same", rewrite=lambda spec, _: Regexp(spec.regexps).rewrite),
     "static_map": Decoder(
         "raw", rewrite=lambda spec, _: StaticMap(spec.static_map, spec.allow_unknown).rewrite

@@ -38,7 +38,9 @@ class DecoderSpec(Struct, frozen=True, forbid_unknown_fields=True):
     """One step from key bytes to label text. Options apply to the decoder that `name` says.
 
     `controller` is ours and cgroup's: the hierarchy that the id belongs to ("memory"); "" is the
-    unified one. The two cache sizes are upstream's, read and without effect: ours are bounded.
+    unified one. `field` is ours and pod's: what of the path is wanted; "class" is guaranteed,
+    burstable, besteffort, offline or system. The two cache sizes are upstream's, read and without
+    effect: ours are bounded.
     """
 
     name: Text
@@ -48,6 +50,7 @@ class DecoderSpec(Struct, frozen=True, forbid_unknown_fields=True):
     controller: str = ""
     lru_cache_size: Bytes = 0
     skip_cache_size: Bytes = 0
+    field: Literal["uid", "container", "qos", "class"] = "class"
 
 
 class LabelSpec(Struct, frozen=True, forbid_unknown_fields=True):

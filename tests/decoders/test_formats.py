@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.decoders import dname, errno, hex, inet_ip, string, uint
+from exporter.decoders import comm, dname, errno, hex, inet_ip, string, uint
 from exporter.decoders.regexp import Regexp
 from exporter.decoders.regexp import problem as regexp_problem
 from exporter.decoders.static_map import StaticMap
@@ -30,6 +30,11 @@ def native(number: int, size: int) -> bytes:
         (uint.decode(b"\xff" * 8), "18446744073709551615"),
         (string.decode(b"kswapd0\0garbage"), "kswapd0"),
         (string.decode(b"sixteen bytes ok"), "sixteen bytes ok"),
+        (comm.decode(b"kworker/0:1\0\xff\xff\0\0"), "kworker/0:1"),
+        (comm.decode("rot13-ü\0".encode().ljust(16, b"\0")), "rot13-ü"),
+        (comm.decode(b"two\nlines\x1b[31m\0"), "two\ufffdlines\ufffd[31m"),
+        (comm.decode(b"\xff-not-utf8\0\0\0\0\0\0"), "\ufffd-not-utf8"),
+        (comm.decode(b"a-cut-n\xc3\xb6\xc3\xb6sixte"), "a-cut-nöösixte"),
         (inet_ip.decode(b"\x7f\0\0\1"), "127.0.0.1"),
         (inet_ip.decode(bytes(15) + b"\1"), "::1"),
         (inet_ip.decode(bytes(10) + b"\xff\xff\x01\x02\x03\x04"), "1.2.3.4"),
