@@ -19,9 +19,16 @@ def multiplier(spec: HistogramSpec) -> float:
 
 
 def bucket_numbers(spec: HistogramSpec) -> tuple[float, ...]:
-    """The numbers that name the finite buckets in upstream's layout, in order."""
+    """The numbers that name the finite buckets in upstream's layout, in order. Raises ValueError
+    where there is no bucket at all."""
     if spec.bucket_type == "fixed":
+        if not spec.bucket_keys:
+            raise ValueError("no buckets, got no bucket_keys, want some")
         return spec.bucket_keys
+    if spec.bucket_min > spec.bucket_max:
+        raise ValueError(
+            f"no buckets, got bucket_min {spec.bucket_min} above bucket_max {spec.bucket_max}"
+        )
     return tuple(range(spec.bucket_min, spec.bucket_max + 1))
 
 
@@ -29,18 +36,9 @@ def bounds(spec: HistogramSpec) -> tuple[float, ...]:
     """The finite buckets' upper bounds, in the metric's unit.
 
     exp2: 2^n; exp2zero: 0 holds the value zero, then 2^(n-1); linear: n; fixed: the keys.
-    Each times the multiplier. Raises ValueError where there is no bucket at all.
+    Each times the multiplier. Raises ValueError as `bucket_numbers`.
     """
     numbers = bucket_numbers(spec)
-    if not numbers:
-        raise ValueError(
-            f"{spec.name}: no buckets, got "
-            + (
-                "no bucket_keys"
-                if spec.bucket_type == "fixed"
-                else f"bucket_min {spec.bucket_min} above bucket_max {spec.bucket_max}"
-            )
-        )
     if spec.bucket_type == "exp2":
         raw = [2.0**number for number in numbers]
     elif spec.bucket_type == "exp2zero":

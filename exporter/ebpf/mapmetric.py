@@ -63,12 +63,12 @@ class MapMetric:
             if self._split
             else ()
         )
-        self._check_value()
         self._signed = isinstance(spec, GaugeSpec)
         kind: Kind = (
             "gauge" if isinstance(spec, GaugeSpec) else "histogram" if self._hist else "counter"
         )
         try:
+            self._check_value()
             self._slots = hist.bucket_slots(self._hist) if self._hist else {}
             self.shape = Shape(
                 kind,

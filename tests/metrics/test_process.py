@@ -1,0 +1,67 @@
+from pathlib import Path
+
+import pytest
+
+from exporter.errors import NoData
+from exporter.metrics.exposition import render
+from exporter.metrics.process import BuildInfo, CgroupMemory, register_self
+from exporter.metrics.registry import Registry
+from exporter.testing import fake_host
+
+V1 = "9:name=systemd:/\n4:cpu,memory:/kernmesh\n0::/\n"
+V2 = "0::/system.slice/kernmesh.service\n"
+
+
+@pytest.mark.parametrize(
+    ("cgroups", "file"),
+    [
+        (V2, "sys/fs/cgroup/system.slice/kernmesh.service/memory.current"),
+        (V2, "sys/fs/cgroup/unified/system.slice/kernmesh.service/memory.current"),
+        ("0::/\n", "sys/fs/cgroup/memory.current"),
+        (V1, "sys/fs/cgroup/memory/kernmesh/memory.usage_in_bytes"),
+    ],
+)
+def test_the_own_cgroups_memory_is_found(tmp_path: Path, cgroups: str, file: str) -> None:
+    fs = fake_host(tmp_path, {"proc/self/cgroup": cgroups, file: "4096\n"})
+    (family,) = CgroupMemory(fs).collect()
+    assert [sample.value for sample in family.samples] == [4096]
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {},
+        {"proc/self/cgroup": V2},
+        {"proc/self/cgroup": V1, "sys/fs/cgroup/memory/kernmesh/memory.usage_in_bytes": "x"},
+        {"proc/self/cgroup": "nonsense\n::\n"},
+        # The root of v1 is the whole machine, not us.
+        {"proc/self/cgroup": "4:memory:/\n", "sys/fs/cgroup/memory/memory.usage_in_bytes": "1"},
+    ],
+)
+def test_memory_that_cannot_be_read_is_missing_and_no_failure(
+    tmp_path: Path, files: dict[str, str]
+) -> None:
+    with pytest.raises(NoData):
+        list(CgroupMemory(fake_host(tmp_path, files)).collect())
+
+
+def test_the_build_stands_under_both_names() -> None:
+    ours, theirs = BuildInfo("1.2", "abc", "ebpf_exporter").collect()
+    assert theirs.name == "ebpf_exporter_build_info"
+    assert theirs.samples[0].labels == {"version": "1.2", "revision": "abc"}
+    assert ours.samples[0].labels.keys() == {"version", "revision", "python"}
+
+
+def test_the_process_tells_about_itself(tmp_path: Path) -> None:
+    registry = Registry()
+    register_self(registry, fake_host(tmp_path, {}), "1", "r", "ebpf_exporter")
+    body = render(registry)[0].decode()
+    for name in (
+        "process_resident_memory_bytes",
+        "process_cpu_seconds_total",
+        "process_open_fds",
+        "python_gc_collections_total",
+        'kernmesh_collector_success{collector="cgroup_memory"} 1.0',
+    ):
+        assert f"\n{name}" in body
+    assert "kernmesh_cgroup_memory_bytes" not in body
