@@ -7,7 +7,7 @@ import platform
 from collections.abc import Iterable
 from pathlib import Path
 
-from prometheus_client import GCCollector, Metric, ProcessCollector
+from prometheus_client import CollectorRegistry, GCCollector, Metric, ProcessCollector
 
 from exporter.errors import NoData
 from exporter.hostfs import HostFs
@@ -94,4 +94,5 @@ def register_self(registry: Registry, fs: HostFs, version: str, revision: str, p
     registry.register(BuildInfo(version, revision, prefix), "build")
     registry.register(ProcessCollector(registry=None), "process")
     registry.register(CgroupMemory(fs), "cgroup_memory")
-    GCCollector(registry=registry)  # it registers itself, and says no names
+    # It insists on registering itself, under no name.
+    registry.register(GCCollector(registry=CollectorRegistry()), "gc")

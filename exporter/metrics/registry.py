@@ -8,6 +8,7 @@ a time. Knows neither programs nor HTTP.
 import logging
 import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from prometheus_client import CollectorRegistry, Metric
@@ -92,6 +93,12 @@ class Registry(CollectorRegistry):
     def unregister(self, collector: Collector | Group) -> None:
         super().unregister(collector)  # type: ignore[arg-type]
         self._names.pop(id(collector), None)
+
+    @contextmanager
+    def quiet(self) -> Iterator[None]:
+        """No collector is called while this is held: for whoever takes away what they read."""
+        with self._turn:
+            yield
 
     def outcomes(self) -> tuple[Outcome, ...]:
         """Of the last unfiltered scrape, in order; empty before it."""
