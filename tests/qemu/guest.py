@@ -1,0 +1,169 @@
+"""Inside a guest: each program is loaded, gets its load, and is read; one JSON line for each.
+
+Knows nothing of kernels: which hooks exist is found out by exporter.ebpf.kernel. A program that
+fails or hangs costs itself and nothing else.
+"""
+
+import argparse
+import os
+import signal
+import time
+import traceback
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import FrameType
+
+import msgspec
+from prometheus_client.samples import Sample
+
+from exporter.decoders import chain
+from exporter.decoders.context import DecodeContext
+from exporter.ebpf.collector import ProgramCollector
+from exporter.ebpf.kernel import load
+from exporter.ebpf.mapmetric import MetricSpec
+from exporter.ebpf.objectfile import SHIPPED
+from exporter.ebpf.spec import HookSpec, Program, read_program
+from exporter.errors import BpfError, KernmeshError
+from tests.qemu.rows import DONE, Row
+from tests.qemu.workloads import Want, load_for, prepare
+
+SECONDS_PER_RUN = 60  # emulated, while others use the machine's cores as well
+MAX_SERIES = 10_000
+_NOT_THIS_TIME = "not this time"
+
+
+class _Overdue(Exception):
+    """A program's run took too long."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--program", dest="programs", action="append", default=[])
+    parser.add_argument("--ways", action="store_true", help="each way of each hook by itself")
+    parser.add_argument("out")
+    arguments = parser.parse_args()
+    signal.signal(signal.SIGALRM, _overdue)
+    with Path(arguments.out).open("w") as out:
+        prepare()
+        context = DecodeContext.of()
+        for file in sorted(SHIPPED[-1].glob("*.yaml")):
+            if arguments.programs and file.stem not in arguments.programs:
+                continue
+            for row in _rows(file, context, arguments.ways):
+                print(msgspec.json.encode(row).decode(), file=out, flush=True)
+        print(DONE, file=out, flush=True)
+
+
+def _overdue(number: int, frame: FrameType | None) -> None:
+    raise _Overdue
+
+
+def _rows(file: Path, context: DecodeContext, ways: bool) -> Iterator[Row]:
+    try:
+        program = read_program(file)
+    except KernmeshError as error:
+        yield Row(program=file.stem, reason=str(error))
+        return
+    first = _run(program, context)
+    yield first
+    if ways:
+        for hook, way in _other_ways(program, first):
+            row = _run(_forced(program, hook, way), context)
+            yield row._replace(forced=f"{hook.name}: {', '.join(way)}")
+
+
+def _other_ways(program: Program, first: Row) -> Iterator[tuple[HookSpec, tuple[str, ...]]]:
+    """Ways that were not come to. Those before the one that was taken are refused already."""
+    for hook in program.spec.hooks:
+        taken = [number for number, way in enumerate(hook.any_of) if way in first.functions]
+        for way in hook.any_of[taken[0] + 1 :] if taken else ():
+            yield hook, way
+
+
+def _forced(program: Program, wanted: HookSpec, way: tuple[str, ...]) -> Program:
+    """The program with one hook that knows this way only."""
+    hooks = []
+    for hook in program.spec.hooks:
+        if hook.name == wanted.name:
+            # functions that no hook names would be attached each by itself
+            rest = {name for other in hook.any_of for name in other} - set(way)
+            hooks.append(HookSpec(hook.name, (way,)))
+            hooks.append(HookSpec(_NOT_THIS_TIME, (("none", *sorted(rest)),), optional=True))
+        else:
+            hooks.append(hook)
+    return program._replace(spec=msgspec.structs.replace(program.spec, hooks=tuple(hooks)))
+
+
+def _run(program: Program, context: DecodeContext) -> Row:
+    began = time.monotonic()
+    row = Row(program=program.name)
+    signal.alarm(SECONDS_PER_RUN)
+    try:
+        row = _counted(program, context)
+    except BpfError as error:
+        row = row._replace(reason=str(error), log=error.log[-4000:])
+    except _Overdue:
+        row = row._replace(reason=f"took more than {SECONDS_PER_RUN} s and was given up")
+    except Exception as error:
+        traceback.print_exc()  # to the console, which the harness keeps
+        row = row._replace(reason=f"{type(error).__name__}: {error}")
+    finally:
+        signal.alarm(0)
+    return row._replace(seconds=round(time.monotonic() - began, 2))
+
+
+def _counted(program: Program, context: DecodeContext) -> Row:
+    spec = program.spec
+    groups = spec.metrics
+    metrics: list[MetricSpec] = [*groups.counters, *groups.gauges, *groups.histograms]
+    decoders = {m.name: [chain(label, context) for label in m.labels] for m in metrics}
+    loaded = load(program)
+    try:
+        collector = ProgramCollector(loaded, spec, "", MAX_SERIES, decoders)
+        before = _samples(collector)
+        wants = load_for(program.name)()
+        # What the kernel does after it has answered, and what it tells us in batches.
+        os.sync()
+        time.sleep(0.05)
+        samples = _samples(collector)
+        reports = [hook for hook in loaded.hooks if hook.name != _NOT_THIS_TIME]
+        there = {function.name for function in loaded.functions()}
+        ways = [way for hook in spec.hooks for way in hook.any_of]
+        return Row(
+            program=program.name,
+            hooks={hook.name: ", ".join(hook.taken or ()) for hook in reports},
+            functions=tuple(way for way in ways if there.issuperset(way)),
+            events=_total(samples, Want()) - _total(before, Want()),
+            missing=tuple(_missing(samples, before, wants)),
+            reason="; ".join(p for p in collector.problems if not p.startswith(_NOT_THIS_TIME)),
+            refused=tuple(str(refusal) for hook in reports for refusal in hook.refusals),
+        )
+    finally:
+        loaded.close()
+
+
+def _samples(collector: ProgramCollector) -> list[Sample]:
+    return [sample for metric in collector.collect() for sample in metric.samples]
+
+
+def _total(samples: Sequence[Sample], want: Want) -> float:
+    return sum(
+        sample.value
+        for sample in samples
+        if not sample.name.endswith(("_bucket", "_sum"))
+        and sample.name.removeprefix("_").startswith(want.metric)
+        and want.labels.items() <= sample.labels.items()
+    )
+
+
+def _missing(after: Sequence[Sample], before: Sequence[Sample], wants: Sequence[Want]) -> list[str]:
+    missing = []
+    for want in wants:
+        seen = _total(after, want) - _total(before, want)
+        if seen < want.at_least:
+            missing.append(f"{want}: got {seen:g}")
+    return missing
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,196 @@
+"""A root file system for the guests, made of this machine's own files at their own paths.
+
+What is in it: busybox, the venv's Python with what it runs with, libbpf, the checkout's exporter
+and bpf, and this package. Nothing is copied beforehand: cpio reads the files where they are.
+"""
+
+import re
+import shlex
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+
+from exporter.errors import KernmeshError
+from tests.qemu.kernels import Kernel
+
+ROOT = Path(__file__).resolve().parents[2]
+MODULES = ("loop", "dummy", "sch_netem")
+# Debian's own Python, where there is one: it carries USDT notes, which the venv's may lack.
+PROGRAMS = ("busybox", "mkfs.ext4", "ip", "tc")
+_USDT_PYTHON = Path("/usr/bin/python3")
+# Half of the standard library by size, and no guest needs it.
+_NOT_NEEDED = re.compile(
+    r"(^|/)(site-packages|test|tests|idlelib|lib2to3|ensurepip|tkinter|turtledemo|pydoc_data"
+    r"|unittest|distutils|config-[^/]*|curses|sqlite3|dbm)(/|$)|\.opt-\d\.pyc$"
+)
+_LIBBPF = "libbpf.so.1"
+
+INIT = """\
+#!/bin/busybox sh
+export PATH=/usr/sbin:/usr/bin:/sbin:/bin
+busybox mkdir -p /proc /sys /dev /run /tmp /scratch
+busybox mount -t proc proc /proc
+busybox mount -t sysfs sys /sys
+busybox mount -t devtmpfs dev /dev
+busybox mount -t tracefs nodev /sys/kernel/tracing
+busybox mount -t bpf bpf /sys/fs/bpf
+busybox mount -t cgroup2 -o nsdelegate none /sys/fs/cgroup
+busybox mount -t tmpfs -o size=96m scratch /scratch
+for module in /modules/*.ko; do busybox insmod "$module"; done
+busybox ip link set lo up
+{prepare}
+cd {root}
+{python} -m tests.qemu.guest {arguments} /dev/ttyS1 || echo "guest driver: exit $?"
+busybox reboot -f
+"""
+_HIDE_BTF = "busybox mount -t tmpfs none /sys/kernel/btf"
+
+
+def base(target: Path) -> Path:
+    """What all guests share, as one archive at `target`."""
+    listed = _Listing()
+    for link in ("/bin", "/sbin"):
+        listed.add(Path(link))
+    for name in PROGRAMS:
+        listed.program(_which(name))
+    listed.program(Path(sys.executable))
+    _python(listed)
+    listed.program(_libbpf())
+    for file in _checkout():
+        listed.add(file)
+    listed.needed()
+    _archive(listed.paths, Path("/"), target)
+    return target
+
+
+def own(kernel: Kernel, arguments: Sequence[str], target: Path, btf: bool = True) -> Path:
+    """What one guest has besides: its kernel's modules, and /init with the driver's arguments.
+    `btf` False hides the kernel's own BTF, as kernels have it that carry none."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "modules").mkdir()
+        for module in MODULES:
+            data = kernel.module(module)
+            if data is not None:
+                (folder / "modules" / f"{module}.ko").write_bytes(data)
+        init = folder / "init"
+        init.write_text(
+            INIT.format(root=ROOT, python=sys.executable, arguments=shlex.join(arguments))
+        )
+        init.chmod(0o755)
+        _archive([str(p.relative_to(folder)) for p in folder.rglob("*")], folder, target)
+    return target
+
+
+class _Listing:
+    """Paths below / for cpio: each with the folders and links that lead to it."""
+
+    def __init__(self) -> None:
+        self._paths: dict[str, None] = {}
+        self._linked: list[Path] = []
+
+    @property
+    def paths(self) -> list[str]:
+        return list(self._paths)
+
+    def add(self, path: Path) -> None:
+        at = Path("/")
+        for position, part in enumerate(path.parts[1:], start=2):
+            if part == "..":
+                at = at.parent
+                continue
+            at /= part
+            self._paths[str(at.relative_to("/"))] = None
+            if at.is_symlink():
+                self.add(at.parent / at.readlink() / Path(*path.parts[position:]))
+                return
+
+    def program(self, path: Path) -> None:
+        """A program or library; `needed` adds the libraries that it wants."""
+        self.add(path)
+        self._linked.append(path)
+
+    def needed(self) -> None:
+        """What the dynamic loader would map for the programs; links are kept as they are."""
+        # ldd gives 1 where one of them is static, as busybox is
+        said = subprocess.run(["ldd", *self._linked], capture_output=True, text=True, check=False)
+        for found in sorted(set(re.findall(r"(/\S+) \(0x", said.stdout))):
+            self.add(Path(found))
+
+    def tree(self, folder: Path) -> None:
+        for path in sorted(folder.rglob("*")):
+            if not _NOT_NEEDED.search(str(path.relative_to(folder))) and not path.is_dir():
+                if path.suffix == ".so" or ".so." in path.name:
+                    self.program(path)
+                else:
+                    self.add(path)
+
+
+def _python(listed: _Listing) -> None:
+    """The interpreter's library, the venv, and the distributions that kernmesh runs with."""
+    library = Path(sys.base_prefix) / f"lib/python{sys.version_info[0]}.{sys.version_info[1]}"
+    listed.tree(library)
+    listed.add(Path(sys.prefix) / "pyvenv.cfg")
+    lock = (ROOT / "requirements/run.lock").read_text()
+    for name in re.findall(r"^([\w.-]+)==", lock, re.M):
+        try:
+            files = distribution(name).files or ()
+        except PackageNotFoundError:  # named for another platform
+            continue
+        for file in files:
+            path = Path(str(file.locate()))
+            if path.suffix == ".so" or ".so." in path.name:
+                listed.program(path)
+            elif path.suffix in (".py", ".pyc", "") and path.is_file():
+                listed.add(path)
+    if _USDT_PYTHON.exists() and sys.base_prefix != "/usr":
+        listed.program(_USDT_PYTHON)
+        own = next(Path("/usr/lib").glob(f"{_USDT_PYTHON.resolve().name}/encodings"), None)
+        if own:
+            for path in sorted(own.parent.glob("*.py")):
+                listed.add(path)
+            for path in sorted(own.glob("*.py")):
+                listed.add(path)
+
+
+def _checkout() -> Iterator[Path]:
+    yield ROOT / "tests/__init__.py"
+    for folder, patterns in {
+        "exporter": ("**/*.py", "**/*.pyc", "**/*.j2"),
+        "bpf": ("*.bpf.o", "*.yaml"),
+        "tests/qemu": ("*.py",),
+    }.items():
+        for pattern in patterns:
+            yield from sorted((ROOT / folder).glob(pattern))
+    yield from sorted((ROOT / ".venv").glob("lib/python*/site-packages/*kernmesh*.pth"))
+
+
+def _which(name: str) -> Path:
+    for folder in ("/usr/bin", "/bin", "/usr/sbin", "/sbin"):
+        if (Path(folder) / name).exists():
+            return Path(folder) / name
+    raise KernmeshError(f"{name}: is not installed, which make test-qemu does (QEMU_PACKAGES)")
+
+
+def _libbpf() -> Path:
+    said = subprocess.run(["/sbin/ldconfig", "-p"], capture_output=True, text=True, check=True)
+    found = re.search(rf"^\s*{re.escape(_LIBBPF)} .*=> (\S+)$", said.stdout, re.M)
+    if not found:
+        raise KernmeshError(f"{_LIBBPF}: is not installed, which make setup does")
+    return Path(found[1])
+
+
+def _archive(paths: Iterable[str], folder: Path, target: Path) -> None:
+    names: Sequence[str] = sorted(paths)
+    with target.open("wb") as out:
+        subprocess.run(
+            ["busybox", "cpio", "-o", "-H", "newc", "-R", "0:0"],
+            cwd=folder,
+            input="\n".join(names).encode(),
+            stdout=out,
+            stderr=subprocess.DEVNULL,
+            check=True,
+        )

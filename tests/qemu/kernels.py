@@ -1,0 +1,166 @@
+"""Kernels to try, from Debian's own packages: fetched with apt, unpacked, never installed.
+
+The machine's apt sources stay as they are. Other suites are reached by a private apt state below
+the cache folder, whose list of sources is written from the addresses that the machine's own
+sources name: none stands here.
+"""
+
+import functools
+import re
+import shutil
+import subprocess
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from exporter.errors import KernmeshError
+
+
+class Wanted(NamedTuple):
+    """A kernel series and the suite that has it. `suite` is as `archive` names it, below the
+    address of the machine's own suites "<release>" or "<release>-security"."""
+
+    series: str
+    suite: str
+
+
+# 4.19 was buster's, which the archive does not serve any more: 5.10 is its oldest.
+WANTED = (
+    Wanted("5.10", "bullseye-security"),
+    Wanted("6.1", "bookworm"),
+    Wanted("6.12", "bookworm-backports"),
+    Wanted("7.2", "sid"),
+)
+FLAVOUR = "cloud-amd64"
+_KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+
+
+class Kernel(NamedTuple):
+    """An unpacked kernel. `release` is what its `uname -r` says."""
+
+    series: str
+    release: str
+    image: Path
+    modules: Path
+
+    def module(self, name: str) -> bytes | None:
+        """The module's file, unpacked where it is compressed; None where there is none."""
+        for file in sorted(self.modules.rglob(f"{name}.ko*")):
+            if file.suffix == ".xz":
+                return subprocess.run(["xz", "-dc", file], check=True, capture_output=True).stdout
+            return file.read_bytes()
+        return None
+
+
+def fetched(wanted: Sequence[Wanted], cache: Path) -> list[Kernel]:
+    """The kernels below `cache`, after fetching those that are not there yet.
+
+    Raises KernmeshError where a suite does not serve such a kernel or apt fails."""
+    missing = [each for each in wanted if not (cache / each.series / ".unpacked").exists()]
+    if missing:
+        apt = Apt.over({each.suite for each in missing}, cache / "apt")
+        for each in missing:
+            _unpack(apt, each, cache / each.series)
+    return [_unpacked(each.series, cache / each.series) for each in wanted]
+
+
+class Apt(NamedTuple):
+    """apt with a private state."""
+
+    folder: Path
+
+    @classmethod
+    def over(cls, suites: Iterable[str], folder: Path) -> "Apt":
+        """Fetches the lists of these suites."""
+        for name in ("lists/partial", "archives/partial"):
+            (folder / name).mkdir(parents=True, exist_ok=True)
+        lines = [f"deb [signed-by={_KEYRING}] {_address(s)} {s} main\n" for s in sorted(suites)]
+        (folder / "sources.list").write_text("".join(lines))
+        apt = cls(folder)
+        apt.run("apt-get", "-q", "update")
+        return apt
+
+    def run(self, command: str, *arguments: str, cwd: Path | None = None) -> str:
+        options = {
+            "Dir::Etc::sourcelist": self.folder / "sources.list",
+            "Dir::Etc::sourceparts": "-",
+            "Dir::State::lists": self.folder / "lists",
+            "Dir::Cache": self.folder,
+            "Acquire::Languages": "none",
+            "APT::Architecture": "amd64",
+            "APT::Sandbox::User": "root",  # the cache folder may be closed to apt's own user
+        }
+        given = [part for key, value in options.items() for part in ("-o", f"{key}={value}")]
+        return _output([command, *given, *arguments], cwd)
+
+
+def _output(command: Sequence[str], cwd: Path | None = None) -> str:
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+    if done.returncode:
+        last = (done.stderr.strip() or "it says nothing").splitlines()[-1]
+        raise KernmeshError(f"{command[0]} {command[-1]}: failed: {last}")
+    return done.stdout
+
+
+@functools.cache
+def _own_sources() -> tuple[tuple[str, str], ...]:
+    """Address and suite of each source of this machine."""
+    said = _output(["apt-get", "indextargets", "--format", "$(REPO_URI) $(RELEASE)"])
+    return tuple(
+        (address, suite) for address, suite in (line.split() for line in said.splitlines())
+    )
+
+
+def _address(suite: str) -> str:
+    """Where a suite is: beside the machine's own suite of its kind."""
+    security = suite.endswith("-security")
+    release = re.search(r"^VERSION_CODENAME=(\w+)", Path("/etc/os-release").read_text(), re.M)
+    own = f"{release[1] if release else ''}{'-security' if security else ''}"
+    for address, has in _own_sources():
+        if has == own:
+            return address
+    raise KernmeshError(f"apt sources: none has the suite {own!r}, beside which {suite} would be")
+
+
+def newest(names: Iterable[str], series: str) -> str | None:
+    """The newest kernel package of the series, or of the next series that is there.
+
+    Suites that move on (sid) drop a series when its successor comes."""
+    pattern = re.compile(rf"^linux-image-((\d+)\.(\d+)\.(\S+))-{FLAVOUR}$")
+    found = [match for match in map(pattern.match, names) if match]
+    least = tuple(int(part) for part in series.split("."))
+    there = sorted({(int(m[2]), int(m[3])) for m in found if (int(m[2]), int(m[3])) >= least})
+    candidates = [m for m in found if there and (int(m[2]), int(m[3])) == there[0]]
+    if not candidates:
+        return None
+    return max(candidates, key=lambda m: [int(n) for n in re.findall(r"\d+", m[1])])[0]
+
+
+def _unpack(apt: Apt, wanted: Wanted, folder: Path) -> None:
+    names = apt.run("apt-cache", "pkgnames", f"linux-image-{wanted.series.split('.')[0]}.")
+    package = newest(names.split(), wanted.series)
+    if package is None:
+        raise KernmeshError(f"{wanted.suite}: serves no kernel {wanted.series} or newer")
+    facts = apt.run("apt-cache", "show", "--no-all-versions", package)
+    version = re.search(r"^Version: (\S+)$", facts, re.M)
+    assert version
+    # From 7.x on the image package is empty, and names its parts with its own version.
+    parts = re.findall(rf"(linux-[\w.+-]+) \(= {re.escape(version[1])}\)", facts)
+    if folder.exists():
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True)
+    print(f"fetching {package} from {wanted.suite}", flush=True)
+    apt.run("apt-get", "-q", "download", package, *parts, cwd=folder)
+    for package_file in folder.glob("*.deb"):
+        subprocess.run(["dpkg", "-x", package_file, folder], check=True)
+        package_file.unlink()
+    _unpacked(wanted.series, folder)
+    (folder / ".unpacked").touch()
+
+
+def _unpacked(series: str, folder: Path) -> Kernel:
+    modules = next(folder.glob("**/lib/modules/*/kernel"), None)
+    image = next(folder.glob("**/vmlinuz*"), None)
+    if modules is None or image is None:
+        raise KernmeshError(f"{folder}: has no kernel, remove it to have it fetched again")
+    return Kernel(series, modules.parent.name, image, modules)
