@@ -11,12 +11,15 @@ CACHE  := .cache
 RUN_PACKAGES  := python3 python3-venv make clang libbpf1 libbpf-dev
 # To test: oracles and faults from user space.
 TEST_PACKAGES := bpftool util-linux procps binutils gcc libc6-dev
+# To test on other kernels: emulated machines and what their root file systems are made of.
+QEMU_PACKAGES := qemu-system-x86 busybox-static xz-utils e2fsprogs iproute2
 
-.PHONY: help setup run test packages test-packages bpf format lint types unit bench lock clean
+.PHONY: help setup run test test-qemu qemu-packages packages test-packages bpf format lint types unit bench lock clean
 
 help:
 	@echo 'make run    set up and start the agent in the foreground (root: everything; else: what needs no root)'
 	@echo 'make test   set up and run format check, lint, mypy --strict and pytest with real BPF'
+	@echo 'make test-qemu  the programs on other kernels, in emulated machines (minutes; docs/kernels.md)'
 	@echo 'make bench  the tables of speed and size (minutes)'
 	@echo 'make setup  Debian packages, virtual environment, BPF objects; idempotent'
 	@echo 'make lock   resolve the dependencies anew into requirements/'
@@ -46,6 +49,9 @@ packages:
 
 test-packages:
 	$(call install_packages,$(TEST_PACKAGES))
+
+qemu-packages:
+	$(call install_packages,$(QEMU_PACKAGES))
 
 PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
@@ -85,6 +91,10 @@ types:
 
 unit:
 	$(BIN)/pytest -q
+
+# QEMU_ARGUMENTS goes to the harness: make test-qemu QEMU_ARGUMENTS='5.10 --programs timers'
+test-qemu: setup qemu-packages
+	$(BIN)/python -m tests.qemu $(QEMU_ARGUMENTS)
 
 bench: setup test-packages $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks
