@@ -241,7 +241,7 @@ def _hooks(collector: ProgramCollector) -> Sequence[str]:
 
 def _without_effect(config: AgentConfig) -> Iterator[str]:
     """Sections and keys of the contract that the agent reads and checks, but does not act on."""
-    default = AgentConfig()
+    default = load_agent(None)
     for section in ("pingmesh", "interference", "pressure"):
         if getattr(config, section) != getattr(default, section):
             yield section

@@ -34,6 +34,7 @@ def test_an_empty_configuration_shows_what_is_on_in_one_screen() -> None:
             assert f" on   {name} " in agent.screen.replace("\n", " ")
         assert "tp_btf/" in agent.screen
         assert len(agent.screen.splitlines()) < 40
+        assert "note:" not in agent.screen
 
 
 def test_metrics_count_and_say_how_the_collectors_are() -> None:

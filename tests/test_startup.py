@@ -1,0 +1,42 @@
+"""The first screen says what is on and why the rest is not."""
+
+from exporter.pages.landing import DEFAULT_LINKS, CollectorRow, ProgramRow, Status
+from exporter.startup import screen
+
+STATUS = Status(
+    version="1.2.3",
+    node="node-a",
+    uptime_seconds=0.1,
+    not_ready=None,
+    programs=(
+        ProgramRow("timers", "tp_btf/timer_start", notes=("hook what ran out",)),
+        ProgramRow("llcstat", None, "no hardware counters here, " * 5 + "so none"),
+    ),
+    collectors=(CollectorRow("usage", True), CollectorRow("process", False, "cannot read")),
+    links=DEFAULT_LINKS,
+    problems=("pingmesh is set",),
+)
+
+
+def test_each_program_and_collector_has_its_line_or_its_reason() -> None:
+    assert screen(STATUS, ["http://localhost:9435"], 100).splitlines() == [
+        "kernmesh 1.2.3 on node-a",
+        "",
+        "programs: 1 of 2 on",
+        "  on   timers   tp_btf/timer_start",
+        "                without hook what ran out",
+        "  OFF  llcstat  no hardware counters here, no hardware counters here, no hardware counters",
+        "                here, no hardware counters here, no hardware counters here, so none",
+        "collectors: 2",
+        "  on   usage",
+        "  FAIL process  cannot read",
+        "note: pingmesh is set",
+        "",
+        "metrics: http://localhost:9435/metrics   page: http://localhost:9435/",
+    ]
+
+
+def test_no_line_is_wider_than_asked_for() -> None:
+    for width in (60, 80, 132):
+        lines = screen(STATUS, ["http://localhost:9435"], width).splitlines()
+        assert max(map(len, lines[:-1])) <= width
