@@ -19,14 +19,15 @@ STATUS = Status(
 
 
 def test_each_program_and_collector_has_its_line_or_its_reason() -> None:
-    assert screen(STATUS, ["http://localhost:9435"], 100).splitlines() == [
+    assert screen(STATUS, ["http://localhost:9435"], 80).splitlines() == [
         "kernmesh 1.2.3 on node-a",
         "",
         "programs: 1 of 2 on",
         "  on   timers   tp_btf/timer_start",
         "                without hook what ran out",
-        "  OFF  llcstat  no hardware counters here, no hardware counters here, no hardware counters",
-        "                here, no hardware counters here, no hardware counters here, so none",
+        "  OFF  llcstat  no hardware counters here, no hardware counters here, no",
+        "                hardware counters here, no hardware counters here, no hardware",
+        "                counters here, so none",
         "collectors: 2",
         "  on   usage",
         "  FAIL process  cannot read",
