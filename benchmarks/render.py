@@ -1,6 +1,6 @@
 """Rendering: fast families against prometheus_client's generate_latest, in one run.
 
-    python benchmarks/render.py [series] [rounds]
+    python -m benchmarks.render [series [rounds]]
 
 Medians of interleaved rounds and their ratio, on the same samples; no kernel and no HTTP. What is
 rendered was not rendered before: at every turn all numbers have changed, or one in five.
@@ -13,10 +13,12 @@ import sys
 import time
 from collections.abc import Callable
 from functools import partial
+from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily
 
+from benchmarks.tables import Table, markdown
 from exporter.ebpf.collector import ProgramCollector
 from exporter.ebpf.maps import MapInfo, MapRows
 from exporter.ebpf.spec import CounterSpec, LabelSpec, MetricsSpec, ProgramSpec
@@ -82,41 +84,63 @@ def timed(run: Callable[[], object]) -> float:
     return (time.perf_counter() - started) * 1000
 
 
-def main(count: int, rounds: int) -> None:
+class Case(NamedTuple):
+    title: str
+    digits: int
+    changing: float
+
+
+CASES = (
+    Case("under 10^6, all change", 6, 1.0),
+    Case("up to 10^12, all change", 12, 1.0),
+    Case("up to 10^12, one in five changes", 12, 0.2),
+)
+
+
+def measure(case: Case, count: int, rounds: int) -> tuple[str, ...]:
+    """Medians: theirs, ours, the ratio, ours with reading and summing, and that with gzip."""
     chance = random.Random(1)
-    print(f"{count} series, medians of {rounds} interleaved rounds, ms")
-    print("| counts | generate_latest | rendering | ratio | map rows to text | with gzip |")
-    print("|---|---|---|---|---|---|")
-    for title, digits, changing in (
-        ("under 10^6, all change", 6, 1.0),
-        ("up to 10^12, all change", 12, 1.0),
-        ("up to 10^12, one in five changes", 12, 0.2),
-    ):
-        packed, registry, collector = build(count)
-        packed.values = [int(10 ** chance.uniform(0, digits)) for _ in range(count)]
-        render(registry)  # decodes every key: no steady state
-        times: list[list[float]] = [[], [], [], []]
-        for _ in range(rounds):
-            reference = CollectorRegistry()
-            reference.register(Given(family(packed.values)))  # to build it is not timed
-            fast = collector.metrics[0].collect()
-            # Each of ours finds other numbers than the one before it, as a scrape does.
-            times[0].append(timed(partial(generate_latest, reference)))
-            times[1].append(timed(partial(fast.render, openmetrics=False)))
-            packed.change(chance, changing)
-            times[2].append(timed(partial(render, registry)))
-            packed.change(chance, changing)
-            times[3].append(timed(partial(render, registry, None, "gzip")))
-            packed.change(chance, changing)
-        theirs, ours, read, gzip = map(statistics.median, times)
-        print(
-            f"| {title} | {theirs:.1f} | {ours:.2f} | {theirs / ours:.1f} × "
-            f"| {read:.2f} | {gzip:.2f} |"
-        )
+    packed, registry, collector = build(count)
+    packed.values = [int(10 ** chance.uniform(0, case.digits)) for _ in range(count)]
+    render(registry)  # decodes every key: no steady state
+    times: list[list[float]] = [[], [], [], []]
+    for _ in range(rounds):
+        reference = CollectorRegistry()
+        reference.register(Given(family(packed.values)))  # to build it is not timed
+        fast = collector.metrics[0].collect()
+        # Each of ours finds other numbers than the one before it, as a scrape does.
+        times[0].append(timed(partial(generate_latest, reference)))
+        times[1].append(timed(partial(fast.render, openmetrics=False)))
+        packed.change(chance, case.changing)
+        times[2].append(timed(partial(render, registry)))
+        packed.change(chance, case.changing)
+        times[3].append(timed(partial(render, registry, None, "gzip")))
+        packed.change(chance, case.changing)
+    theirs, ours, read, gzip = map(statistics.median, times)
+    return (
+        case.title,
+        f"{theirs:.1f}",
+        f"{ours:.2f}",
+        f"{theirs / ours:.1f}",
+        f"{read:.2f}",
+        f"{gzip:.2f}",
+    )
+
+
+def main(count: int = 10_000, rounds: int = 15) -> None:
+    rows = tuple(measure(case, count, rounds) for case in CASES)
     cold, registry, _ = build(count)
     cold.values = list(range(count))
-    print(f"first scrape, every key decoded: {timed(lambda: render(registry)):.1f} ms")
+    first = timed(partial(render, registry))
+    head = ("counts", "generate_latest", "ours", "times faster", "rows to text", "rows to gzip")
+    notes = (
+        f"Milliseconds, medians of {rounds} interleaved rounds on the same samples. Goal: ≥ 15 "
+        "times faster. `rows to text` adds reading, summing and the registry, without kernel and "
+        "HTTP.",
+        f"The first scrape, which decodes every key: {first:.0f} ms.",
+    )
+    print(markdown(Table(f"Rendering {count:,} series", head, rows, notes)))
 
 
 if __name__ == "__main__":
-    main(*(int(word) for word in (*sys.argv[1:], *("10000", "15")[len(sys.argv) - 1 :])))
+    main(*map(int, sys.argv[1:]))

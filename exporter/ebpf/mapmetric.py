@@ -27,7 +27,8 @@ _CPU_BYTES = 2
 
 
 class MapMetric:
-    """`decoders` are one per label of `spec`, in order, `bucket` and `cpu` included.
+    """`decoders` are one per label of `spec`, in order, `bucket` and `cpu` included. `max_series`
+    counts lines: a histogram of 30 lines gets max_series / 30 label sets of its own.
 
     Counters are u64, gauges s64 (a gauge that is decremented on another CPU than it was
     incremented on wraps there). A map of 4-byte values is read as u32. Raises KernmeshError where

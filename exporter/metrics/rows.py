@@ -15,7 +15,6 @@ from exporter.metrics.table import Lines, Shape
 
 OTHER = "other"
 
-
 # Keys whose words may still change that one read asks about again, in turn: a map full of them
 # must not make every scrape as dear as the first.
 _AGAIN_PER_READ = 256
