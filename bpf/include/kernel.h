@@ -212,6 +212,40 @@ struct tcp_skb_cb {
 	u16 tcp_gso_segs;
 };
 
+// include/linux/bpf.h, filter.h
+struct bpf_prog_aux {
+	u32 id;
+	u32 func_cnt; // 0 where the program is one function
+	struct bpf_prog **func;
+};
+
+struct bpf_prog {
+	u32 jited_len; // bytes, without what is around the code; 0 where it is interpreted
+	unsigned int (*bpf_func)(const void *context, const struct bpf_insn *code);
+	struct bpf_prog_aux *aux;
+};
+
+// in front of compiled code
+struct bpf_binary_header {
+	u32 size; // bytes
+};
+
+// up to 5.17
+struct bpf_binary_header___before_5_18 {
+	u32 pages;
+};
+
+// kernel/bpf/bpf_iter.c, prog_iter.c
+struct bpf_iter_meta {
+	struct seq_file *seq;
+	u64 seq_num; // from 0
+};
+
+struct bpf_iter__bpf_prog {
+	struct bpf_iter_meta *meta;
+	struct bpf_prog *prog;
+};
+
 #pragma clang attribute pop
 
 // include/linux/cgroup_subsys.h; the number depends on the kernel's configuration

@@ -22,6 +22,7 @@ logger = logging.getLogger(__name__)
 
 LOG_BYTES = 1 << 20  # only pages that are written to exist; below 64 KiB errors become ENOSPC
 _PROG_TYPE_SOCKET_FILTER = 1
+_PROG_TYPE_PERF_EVENT = 7
 _DEBUG = 2  # libbpf's own level; its debug messages are a thousand lines a load
 _BTF_KIND_DATASEC = 15
 
@@ -89,6 +90,18 @@ class _OpenOpts(ctypes.Structure):
         ("kernel_log_buf", ctypes.c_void_p),
         ("kernel_log_size", ctypes.c_size_t),
         ("kernel_log_level", ctypes.c_uint32),
+    ]
+
+
+class _UprobeOpts(ctypes.Structure):
+    """struct bpf_uprobe_opts of libbpf 1.0."""
+
+    _fields_ = [
+        ("sz", ctypes.c_size_t),
+        ("ref_ctr_offset", ctypes.c_size_t),
+        ("bpf_cookie", ctypes.c_uint64),
+        ("retprobe", ctypes.c_bool),
+        ("func_name", ctypes.c_char_p),
     ]
 
 
@@ -169,7 +182,13 @@ _PROTOTYPES: Mapping[str, tuple[Any, tuple[Any, ...]]] = {
     "bpf_program__set_log_buf": (_INT, (_POINTER, _POINTER, _SIZE)),
     "bpf_program__fd": (_INT, (_POINTER,)),
     "bpf_program__attach": (_POINTER, (_POINTER,)),
+    "bpf_program__set_type": (_INT, (_POINTER, _U32)),
+    "bpf_program__attach_perf_event": (_POINTER, (_POINTER, _INT)),
+    "bpf_program__attach_uprobe_opts": (_POINTER, (_POINTER, _INT, _TEXT, _SIZE, _POINTER)),
+    "bpf_program__attach_usdt": (_POINTER, (_POINTER, _INT, _TEXT, _TEXT, _TEXT, _POINTER)),
+    "bpf_link__fd": (_INT, (_POINTER,)),
     "bpf_link__destroy": (_INT, (_POINTER,)),
+    "bpf_iter_create": (_INT, (_INT,)),
     "bpf_map__name": (_TEXT, (_POINTER,)),
     "bpf_map__type": (_U32, (_POINTER,)),
     "bpf_map__set_type": (_INT, (_POINTER, _U32)),
@@ -182,6 +201,7 @@ _PROTOTYPES: Mapping[str, tuple[Any, tuple[Any, ...]]] = {
     "bpf_map__fd": (_INT, (_POINTER,)),
     "bpf_map_lookup_elem": (_INT, (_INT, _POINTER, _POINTER)),
     "bpf_map_update_elem": (_INT, (_INT, _POINTER, _POINTER, ctypes.c_uint64)),
+    "bpf_map_delete_elem": (_INT, (_INT, _POINTER)),
     "bpf_map_get_next_key": (_INT, (_INT, _POINTER, _POINTER)),
     "bpf_map_lookup_batch": (
         _INT,
@@ -300,9 +320,34 @@ class Function:
         """Where the verifier writes if it refuses this function; must live until after load."""
         self._lib.call("bpf_program__set_log_buf", self._handle, log, len(log))
 
+    def set_perf_event(self) -> None:
+        """Before load: libbpf does not know sections "perf_event/…" with arguments."""
+        self._lib.call("bpf_program__set_type", self._handle, _PROG_TYPE_PERF_EVENT)
+
     def attach(self) -> int:
-        """A link, to be given to `Object.detach`."""
+        """A link, to be given to `Object.keep`, as those of the other ways to attach."""
         return self._lib.pointer("bpf_program__attach", self._handle)
+
+    def attach_uprobe(self, file: str, symbol: str, offset: int, at_return: bool) -> int:
+        """In every process that runs this file, now and later."""
+        opts = _UprobeOpts(
+            sz=ctypes.sizeof(_UprobeOpts), retprobe=at_return, func_name=symbol.encode()
+        )
+        return self._lib.pointer(
+            "bpf_program__attach_uprobe_opts",
+            *(self._handle, -1, os.fsencode(file), offset, ctypes.byref(opts)),
+        )
+
+    def attach_usdt(self, file: str, provider: str, probe: str) -> int:
+        """In every process that runs this file; LibbpfError ENOENT where it has no such probe."""
+        return self._lib.pointer(
+            "bpf_program__attach_usdt",
+            *(self._handle, -1, os.fsencode(file), provider.encode(), probe.encode(), None),
+        )
+
+    def attach_perf_event(self, fd: int) -> int:
+        """The link owns the file descriptor from then on."""
+        return self._lib.pointer("bpf_program__attach_perf_event", self._handle, fd)
 
     def info(self) -> ProgramInfo:
         info, size = _ProgInfo(), _U32(ctypes.sizeof(_ProgInfo))
@@ -377,6 +422,7 @@ class Object:
             "bpf_object__open_mem", data, len(data), ctypes.byref(opts)
         )
         self._links: list[int] = []
+        self._iterators: list[int] = []
         self.functions = [Function(lib, p) for p in self._walk("bpf_object__next_program")]
         self.maps = [Map(lib, p) for p in self._walk("bpf_object__next_map")]
 
@@ -423,7 +469,26 @@ class Object:
             raise
 
     def attach(self, function: Function) -> None:
-        self._links.append(function.attach())
+        link = function.attach()
+        self.keep(link)
+        if function.section.partition("/")[0] in ("iter", "iter.s"):
+            self._iterators.append(link)
+
+    def keep(self, link: int) -> None:
+        """A link that is to be taken away at the end."""
+        self._links.append(link)
+
+    def iterate(self) -> None:
+        """Runs every attached iterator over all that there is now; what it prints is dropped."""
+        for link in self._iterators:
+            fd = self._lib.call("bpf_iter_create", self._lib.call("bpf_link__fd", link))
+            try:
+                while _read_some(fd):
+                    pass
+            except OSError as error:
+                raise LibbpfError("reading an iterator", error.errno or errno.EIO) from None
+            finally:
+                os.close(fd)
 
     def close(self) -> None:
         """Detaches, unloads, frees. A second call does nothing."""
@@ -432,3 +497,11 @@ class Object:
         if self._handle is not None:
             self._lib.raw("bpf_object__close", self._handle)
             self._handle = None
+
+
+def _read_some(fd: int) -> bool:
+    """False at the end. EAGAIN is the kernel's way to pause in a long walk (bpf_seq_read)."""
+    try:
+        return bool(os.read(fd, 1 << 16))
+    except BlockingIOError:
+        return True

@@ -7,7 +7,7 @@ import contextlib
 import ctypes
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from exporter.ebpf import budget, libbpf
@@ -17,6 +17,7 @@ from exporter.ebpf.maps import AttachedFunction, BpfMap, MapInfo, MapRows
 from exporter.errors import BpfError
 
 _REFUSED = "refused_"
+_SNAPSHOT = "snapshot_"
 
 
 class Lifetime:
@@ -43,7 +44,9 @@ class Lifetime:
 
 
 class KernelMap:
-    """A loaded map (maps.BpfMap)."""
+    """A loaded map (maps.BpfMap). `refresh`, if there is one, is called before each read."""
+
+    refresh: Callable[[], None] | None = None
 
     def __init__(
         self, lib: libbpf.Libbpf, loaded: libbpf.Map, cpus: int, batch: bool, life: Lifetime
@@ -71,7 +74,14 @@ class KernelMap:
         if self._reader is None:
             raise BpfError(f"map {self._info.name}: a {self._info.kind} map has no rows to read")
         with self._life.held(f"map {self._info.name}"):
+            if self.refresh is not None:
+                self.refresh()
             return self._reader()
+
+    def empty(self) -> None:
+        """For `refresh` only, while the program is held."""
+        if self._reader is not None:
+            self._reader.empty()
 
 
 class KernelProgram:
@@ -99,6 +109,12 @@ class KernelProgram:
             for loaded in obj.maps
             if not loaded.internal
         }
+        constants = obj.variables(".rodata")
+        self._snapshots = [
+            each for name, each in self._maps.items() if f"{_SNAPSHOT}{name}" in constants
+        ]
+        for each in self._snapshots:
+            each.refresh = self._take_snapshot
         self._bss = next((m for m in obj.maps if m.internal and m.name.endswith(".bss")), None)
         self._refused = {
             variable.removeprefix(_REFUSED): place.offset
@@ -121,6 +137,12 @@ class KernelProgram:
     @property
     def problems(self) -> Sequence[str]:
         return self._problems
+
+    def _take_snapshot(self) -> None:
+        """Maps of what there is now (SNAPSHOT_MAP) are filled anew by the program's iterators."""
+        for each in self._snapshots:
+            each.empty()
+        self._object.iterate()
 
     def functions(self) -> Sequence[AttachedFunction]:
         with self._life.held(self._name):

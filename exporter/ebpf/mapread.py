@@ -107,6 +107,7 @@ class Reader:
     def __init__(self, lib: Libbpf, info: MapInfo, fd: int, batch: bool = True) -> None:
         if info.kind not in READABLE:
             raise BpfError(f"map {info.name}: a {info.kind} map has no rows that can be read")
+        self._lib, self._info, self._fd = lib, info, fd
         self._step = StepReader(lib, info, fd)
         self._read: Read = BatchReader(lib, info, fd) if batch else self._step
 
@@ -118,3 +119,13 @@ class Reader:
                 raise
         self._read = self._step
         return self._read()
+
+    def empty(self) -> None:
+        """Deletes every row of a hash."""
+        rows, size = self(), self._info.key_size
+        for start in range(0, rows.count * size, size):
+            try:
+                self._lib.call("bpf_map_delete_elem", self._fd, rows.keys[start : start + size])
+            except LibbpfError as error:
+                if error.errno != errno.ENOENT:
+                    raise
