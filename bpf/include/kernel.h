@@ -198,6 +198,7 @@ struct inet_connection_sock {
 
 // include/linux/tcp.h
 struct tcp_sock {
+	struct inet_connection_sock inet_conn;
 	u32 rcv_ssthresh;
 };
 
