@@ -38,7 +38,7 @@ class ConfigError(KernmeshError):
 
 
 class BpfError(KernmeshError):
-    """The kernel or libbpf refused something. `log` is the full verifier log, "" if there is none."""
+    """The kernel or libbpf refused something. `log` is the whole verifier log, "" without one."""
 
     def __init__(self, text: str, log: str = "") -> None:
         self.log = log
