@@ -91,7 +91,7 @@ class _Given:
 
 
 def measure() -> Table:
-    rows = []
+    rows: list[tuple[str, ...]] = []
     with tempfile.TemporaryDirectory(dir="/run") as folder:
         compile_bpf("wide", Path(folder))
         shutil.copy(HERE / "wide.yaml", folder)
@@ -123,7 +123,7 @@ def _rows(
     first, _ = scrape_ms(client, "")
     assert sum("wide_ops_total{" in line for line in agent.get("/metrics").splitlines()) == count
     peer = reference_ms(count)
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for encoding in ("", "gzip"):
         times: list[float] = []
         size = 0

@@ -11,6 +11,6 @@ def compile_bpf(name: str, folder: Path) -> Path:
     """folder/<name>.bpf.o from <name>.bpf.c beside this file."""
     target = folder / f"{name}.bpf.o"
     source = HERE / f"{name}.bpf.c"
-    command = ["make", "-s", "-C", BPF, "object", f"FROM={source}", f"TO={target}"]
+    command = ["make", "-s", "-C", str(BPF), "object", f"FROM={source}", f"TO={target}"]
     subprocess.run(command, check=True)
     return target

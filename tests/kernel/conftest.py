@@ -34,7 +34,7 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("programs")
     for source in (Path(__file__).parent / "programs").glob("*.bpf.c"):
         target = folder / f"{source.name.removesuffix('.c')}.o"
-        command = ["make", "-s", "-C", ROOT / "bpf", "object", f"FROM={source}", f"TO={target}"]
+        command = ["make", "-s", "-C", f"{ROOT}/bpf", "object", f"FROM={source}", f"TO={target}"]
         subprocess.run(command, check=True)
     return folder
 
