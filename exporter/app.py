@@ -18,15 +18,14 @@ from typing import NamedTuple
 from exporter import __version__, startup
 from exporter.clock import SystemClock
 from exporter.config import AgentConfig, Ebpf, load_agent
-from exporter.decoders import Decode, chain
 from exporter.decoders.context import DecodeContext
 from exporter.ebpf import kernel
 from exporter.ebpf.collector import ProgramCollector, ProgramsCollector
-from exporter.ebpf.mapmetric import MetricSpec
 from exporter.ebpf.running import Programs
 from exporter.ebpf.selection import select
 from exporter.ebpf.spec import Program
-from exporter.errors import BpfError, ConfigError, DecodeError, KernmeshError
+from exporter.ebpf.start import Settings, start
+from exporter.errors import ConfigError, KernmeshError
 from exporter.hostfs import HostFs
 from exporter.memory import give_back
 from exporter.metrics import exposition
@@ -200,23 +199,10 @@ class Agent:
         await in_thread(choose, "programs")
 
     def _start(self, program: Program, settings: Ebpf) -> ProgramCollector:
-        host = self._options.host
-        decoders = self._decoders(program)
-        loaded = kernel.load(program, kernel.Options(custom_btf=settings.btf, host=host))
-        return ProgramCollector(
-            loaded, program.spec, settings.prefix, settings.max_series, decoders
+        loading = kernel.Options(custom_btf=settings.btf, host=self._options.host)
+        return start(
+            program, Settings(settings.prefix, settings.max_series, loading), self._decoding
         )
-
-    def _decoders(self, program: Program) -> Mapping[str, Sequence[Decode]]:
-        groups = program.spec.metrics
-        metrics: list[MetricSpec] = [*groups.counters, *groups.gauges, *groups.histograms]
-        try:
-            return {
-                metric.name: [chain(label, self._decoding) for label in metric.labels]
-                for metric in metrics
-            }
-        except DecodeError as error:  # before anything is loaded
-            raise BpfError(f"{program.yaml}: {error}") from None
 
     async def _sample(self) -> None:
         interval = self._config.usage.interval

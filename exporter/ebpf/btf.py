@@ -149,6 +149,15 @@ class Btf:
                 raise BpfError(f"BTF: type {number} ({found.kind} {found.name!r}) has no size")
         raise BpfError(f"BTF: type {number} contains itself")
 
+    def signed(self, found: BtfType) -> bool | None:
+        """Whether an integer or enum is signed; None for what is no number."""
+        if found.kind in ("enum", "enum64"):
+            return found.flag
+        if found.kind != "int":
+            return None
+        (encoding,) = struct.unpack_from("=I", self._data, self._after(found))
+        return bool(encoding >> 24 & 1)  # BTF_INT_SIGNED
+
     def element(self, found: BtfType) -> tuple[int, int]:
         """The element's type id, and how many."""
         element, _, elements = struct.unpack_from("=III", self._data, self._after(found))

@@ -4,9 +4,11 @@ Compares each YAML with its object (pure ELF and BTF) and the programs with each
 nothing: whatever the bytes, the answer is a list of problems.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from exporter.config import line_of
 from exporter.decoders import label_problems, regexp
@@ -16,6 +18,7 @@ from exporter.ebpf.layout import (
     Finding,
     MetricSpec,
     is_row_per_bucket,
+    key_sizes,
     map_findings,
 )
 from exporter.ebpf.spec import HistogramSpec, LabelSpec, Program, ProgramSpec
@@ -93,15 +96,30 @@ def _label_findings(labels: Sequence[LabelSpec]) -> Iterator[Finding]:
             yield f"labels[{index}].decoders", text
 
 
+def _sized_findings(metric: MetricSpec, sizes: Mapping[int, int]) -> Iterator[Finding]:
+    """Decoders that cannot be first on as many bytes as a field has: by themselves, without the
+    size that the field gives, they may be fine."""
+    for index, size in sizes.items():
+        label = metric.labels[index]
+        known = set(label_problems(label))
+        for text in label_problems(replace(label, size=size)):
+            if text not in known:
+                yield f"labels[{index}].decoders", text
+
+
 def _object_findings(spec: ProgramSpec, declared: BpfObject) -> Iterator[Finding]:
     """What the YAML says of the object that is not so."""
     for path, _, metric in _metrics(spec):
-        found = declared.maps.get(metric.name)
+        found = declared.maps.get(metric.map_name)
         if found is None:
-            yield f"{path}.name", _missing("map", metric.name, declared.maps)
+            key = "map" if metric.map else "name"
+            yield f"{path}.{key}", _missing("map", metric.map_name, declared.maps)
             continue
         try:
-            findings = list(map_findings(metric, found, declared.btf))
+            findings = [
+                *map_findings(metric, found, declared.btf),
+                *_sized_findings(metric, key_sizes(metric, found, declared.btf)),
+            ]
         except BpfError as error:
             findings = [("", str(error))]
         yield from _below(path, findings)
@@ -123,6 +141,12 @@ def _object_findings(spec: ProgramSpec, declared: BpfObject) -> Iterator[Finding
         variable = declared.variables.get(name)
         if variable is None or not variable.section.startswith(".rodata"):
             yield f"kaddrs[{index}]", _missing("rodata variable", name, declared.variables)
+    for name, number in spec.constants.items():
+        variable = declared.variables.get(name)
+        if variable is None or not variable.section.startswith(".rodata"):
+            yield f"constants.{name}", _missing("rodata variable", name, declared.variables)
+        elif number >> (8 * variable.size):
+            yield f"constants.{name}", f"got {number}, which {variable.size} bytes do not hold"
     if spec.cgroup_id_map:
         found = declared.maps.get(spec.cgroup_id_map.name)
         if found is None:

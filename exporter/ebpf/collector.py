@@ -5,14 +5,18 @@ map seam (maps.py); loads and attaches nothing.
 """
 
 import logging
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from typing import NamedTuple
 
 from prometheus_client import Metric
 from prometheus_client.registry import Collector
 
+from exporter.ebpf.elf import BpfObject
+from exporter.ebpf.layout import Layout, layout_of, needs_types
 from exporter.ebpf.mapmetric import Decode, MapMetric, MetricSpec
-from exporter.ebpf.maps import LoadedProgram
+from exporter.ebpf.maps import LoadedProgram, MapRows
 from exporter.ebpf.spec import CounterSpec, ProgramSpec
 from exporter.errors import BpfError, KernmeshError
 from exporter.metrics.table import FastFamily, Kind, Shape
@@ -28,6 +32,7 @@ class ProgramCollector:
     `label_decoders` has, by metric name, one compiled chain per label in the YAML's order. A
     metric whose map is missing or does not fit is off, and `problems` has a line for it. A key
     that cannot be decoded is left out and counted once while it lives, not at every scrape.
+    `declared` is the object, for metrics that name members of keys and values.
     """
 
     def __init__(
@@ -37,6 +42,7 @@ class ProgramCollector:
         prefix: str,
         max_series: int,
         label_decoders: Mapping[str, Sequence[Decode]],
+        declared: BpfObject | None = None,
     ) -> None:
         self.loaded = loaded
         self.metrics: list[MapMetric] = []
@@ -50,14 +56,17 @@ class ProgramCollector:
                     raise KernmeshError(
                         f"metric {metric.name}: perf_event_array is not read, want a counting map"
                     )
-                bpf_map = loaded.maps.get(metric.name)
+                bpf_map = loaded.maps.get(metric.map_name)
                 if bpf_map is None:
                     raise KernmeshError(
-                        f"metric {metric.name}: the object has no map of that name, "
+                        f"metric {metric.name}: the object has no map "
+                        f"{metric.map_name if metric.map else 'of that name'}, "
                         f"got {', '.join(sorted(loaded.maps)) or 'none at all'}"
                     )
                 decoders = label_decoders.get(metric.name, ())
-                self.metrics.append(MapMetric(bpf_map, metric, prefix, max_series, decoders))
+                layout = _layout(metric, declared)
+                made = MapMetric(bpf_map, metric, prefix, max_series, decoders, layout)
+                self.metrics.append(made)
             except KernmeshError as error:
                 self._problems.append(str(error))
 
@@ -90,9 +99,14 @@ class ProgramCollector:
 
     def _collect(self, metrics: Sequence[MapMetric]) -> Iterator[Metric]:
         errors: list[str] = []
+        users = Counter(metric.spec.map_name for metric in metrics)
+        reads: dict[str, Callable[[], MapRows]] = {}
         for metric in metrics:
+            name = metric.spec.map_name
+            if users[name] > 1 and name not in reads:  # its metrics are of one moment
+                reads[name] = cache(self.loaded.maps[name].read)
             try:
-                yield metric.collect()
+                yield metric.collect(reads.get(name))
             except BpfError as error:
                 errors.append(f"metric {metric.spec.name}: {error}")
             self._tell_failures(metric)
@@ -109,6 +123,22 @@ class ProgramCollector:
                 metric.spec.name,
                 metric.rows.last_failure,
             )
+
+
+def _layout(metric: MetricSpec, declared: BpfObject | None) -> Layout | None:
+    """None where the YAML names no members. Raises KernmeshError for one that is not there."""
+    if not needs_types(metric):
+        return None
+    found = declared.maps.get(metric.map_name) if declared else None
+    if declared is None or found is None:
+        raise KernmeshError(
+            f"metric {metric.name}: names members of a key or value, "
+            "but the object has no type information"
+        )
+    try:
+        return layout_of(metric, found, declared.btf)
+    except BpfError as error:
+        raise KernmeshError(f"metric {metric.name}: {error}") from None
 
 
 class FailedProgram(NamedTuple):
@@ -273,7 +303,7 @@ class _Status:
                 found[_BYTES][program.name, name] = info.bytes
         for metric in program.metrics:
             if metric.entries is not None:
-                found[_ENTRIES][program.name, metric.spec.name] = metric.entries
+                found[_ENTRIES][program.name, metric.spec.map_name] = metric.entries
             for fact, number in ((_FOLDED, metric.rows.folded), (_CACHED, metric.rows.cached)):
                 family = (metric.shape.exposed,)
                 found[fact][family] = found[fact].get(family, 0) + number

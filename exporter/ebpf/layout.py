@@ -5,12 +5,15 @@ BTF, field by field. Each finding is (key path below the metric, one line).
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 from exporter.ebpf.btf import Btf
 from exporter.ebpf.elf import Map
+from exporter.ebpf.fields import Part, find_field
 from exporter.ebpf.hist import bucket_numbers, struct_width
 from exporter.ebpf.spec import CounterSpec, GaugeSpec, HistogramSpec, LabelSpec
+from exporter.errors import BpfError
 
 MetricSpec = CounterSpec | GaugeSpec | HistogramSpec
 Finding = tuple[str, str]
@@ -34,11 +37,57 @@ class Field(NamedTuple):
     size: int
 
 
+class Layout(NamedTuple):
+    """Where a metric's bytes are: one Part of the key for each label (a `cpu` that is made from
+    per-CPU values has none), and its part of the value, None for the whole."""
+
+    key: tuple[Part, ...]
+    value: Part | None
+
+
 def is_row_per_bucket(spec: MetricSpec) -> bool:
     """Upstream's histogram layout: a last label `bucket`, one u64 row for each."""
     return (
         isinstance(spec, HistogramSpec) and bool(spec.labels) and spec.labels[-1].name == "bucket"
     )
+
+
+def is_split_by_cpu(spec: MetricSpec) -> bool:
+    """A last label `cpu` that no member of the key stands for: made from per-CPU values."""
+    return bool(spec.labels) and spec.labels[-1].name == "cpu" and not spec.labels[-1].field
+
+
+def needs_types(spec: MetricSpec) -> bool:
+    """Whether the YAML names members, which only the object's BTF can place."""
+    return bool(spec.value) or any(label.field for label in spec.labels)
+
+
+def layout_of(spec: MetricSpec, found: Map, btf: Btf | None) -> Layout:
+    """Raises BpfError, one line, for a member that the key or value does not have."""
+    labels = _in_key(spec, found)
+    key: list[Part] = []
+    at = 0
+    for label in labels:
+        if label.field:
+            key.append(_label_part(label, found, btf))
+            continue
+        key.append(Part(at, label.size))
+        at += label.size + label.padding
+    value = None
+    if spec.value:
+        value = find_field(_types(found.value, "value", found, btf), found.value, spec.value)
+    return Layout(tuple(key), value)
+
+
+def key_sizes(spec: MetricSpec, found: Map, btf: Btf | None) -> dict[int, int]:
+    """Bytes of the labels that say no size but name a field, by their index; those only whose
+    field is there."""
+    sizes: dict[int, int] = {}
+    for index, label in enumerate(spec.labels):
+        if label.field and not label.size and btf and found.key:
+            with suppress(BpfError):
+                sizes[index] = find_field(btf, found.key, label.field).size
+    return sizes
 
 
 def map_findings(spec: MetricSpec, found: Map, btf: Btf | None) -> Iterator[Finding]:
@@ -53,8 +102,11 @@ def map_findings(spec: MetricSpec, found: Map, btf: Btf | None) -> Iterator[Find
     if found.type not in READABLE:
         yield "", f"map {found.name!r} is {_kind(found)}, want one of {_listed(READABLE)}"
         return
-    yield from _key_findings(spec, found, btf)
-    yield from _value_findings(spec, found)
+    if any(label.field for label in spec.labels):
+        yield from _field_findings(spec, found, btf)
+    else:
+        yield from _key_findings(spec, found, btf)
+    yield from _value_findings(spec, found, btf)
 
 
 def key_fields(btf: Btf, key: int) -> list[Field]:
@@ -91,10 +143,41 @@ def key_fields(btf: Btf, key: int) -> list[Field]:
     return fields
 
 
+def _in_key(spec: MetricSpec, found: Map) -> Sequence[LabelSpec]:
+    made = found.type in PER_CPU and is_split_by_cpu(spec)
+    return spec.labels[:-1] if made else spec.labels
+
+
+def _types(number: int, what: str, found: Map, btf: Btf | None) -> Btf:
+    if btf is None or not number:
+        raise BpfError(f"map {found.name!r} has no {what} type, want __type({what}, struct …)")
+    return btf
+
+
+def _label_part(label: LabelSpec, found: Map, btf: Btf | None) -> Part:
+    part = find_field(_types(found.key, "key", found, btf), found.key, label.field)
+    if label.size and label.size != part.size:
+        raise BpfError(
+            f"got a size of {label.size}, field {label.field!r} of map {found.name!r}'s key has "
+            f"{part.size} bytes: leave size out"
+        )
+    return part
+
+
+def _field_findings(spec: MetricSpec, found: Map, btf: Btf | None) -> Iterator[Finding]:
+    for index, label in enumerate(_in_key(spec, found)):
+        if not label.field:  # a last `cpu`, all others have one
+            text = f"is missing: map {found.name!r} is not per CPU, so its key must have the label"
+            yield f"labels[{index}].field", text
+            continue
+        try:
+            _label_part(label, found, btf)
+        except BpfError as error:
+            yield f"labels[{index}].field", str(error)
+
+
 def _key_findings(spec: MetricSpec, found: Map, btf: Btf | None) -> Iterator[Finding]:
-    labels: Sequence[LabelSpec] = spec.labels
-    if found.type in PER_CPU and labels and labels[-1].name == "cpu":
-        labels = labels[:-1]  # made from the per-CPU value, not in the key
+    labels = _in_key(spec, found)
     if not labels:
         if found.key_size != _NO_KEY:
             yield "labels", f"got none for map {found.name!r}, whose key has {found.key_size} bytes"
@@ -138,18 +221,30 @@ def _cut_findings(labels: Sequence[LabelSpec], found: Map, btf: Btf) -> Iterator
         start = end + label.padding
 
 
-def _value_findings(spec: MetricSpec, found: Map) -> Iterator[Finding]:
+def _value_findings(spec: MetricSpec, found: Map, btf: Btf | None) -> Iterator[Finding]:
+    part: Part | None = None
+    size, what = found.value_size, f"the value of map {found.name!r}"
+    if spec.value:
+        try:
+            part = find_field(_types(found.value, "value", found, btf), found.value, spec.value)
+        except BpfError as error:
+            yield "value", str(error)
+            return
+        size, what = part.size, f"field {spec.value!r} of map {found.name!r}'s value"
     if isinstance(spec, HistogramSpec) and not is_row_per_bucket(spec):
         count, words = len(bucket_numbers(spec)), struct_width(spec)
-        if found.value_size != words * _WORD:
+        if size != words * _WORD:
             where = "bucket_keys" if spec.bucket_type == "fixed" else "bucket_max"
             yield (
                 where,
-                f"{count} buckets, overflow and sum are {words * _WORD} bytes, the value of map "
-                f"{found.name!r} has {found.value_size}" + _slots_shown(found.value_size),
+                f"{count} buckets, overflow and sum are {words * _WORD} bytes, {what} has {size}"
+                + _slots_shown(size),
             )
-    elif found.value_size not in _COUNTS:
-        yield "", f"the value of map {found.name!r} has {found.value_size} bytes, want 8 (u64)"
+    elif size not in _COUNTS or (part and not part.scalar):
+        hint = ""
+        if part is None and btf and found.value and btf.resolve(found.value).kind == "struct":
+            hint = ", or `value` to name one of its members"
+        yield "value" if part else "", f"{what} has {size} bytes, want 8 (u64){hint}"
 
 
 def _slots_shown(value_size: int) -> str:

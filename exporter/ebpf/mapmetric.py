@@ -7,10 +7,12 @@ seam (maps.py) and the YAML's layouts (FORMATS section 1), no programs and no ot
 from collections.abc import Callable, Sequence
 from functools import reduce
 from operator import add
+from struct import iter_unpack
 
 from exporter.decoders.provisional import Provisional
 from exporter.ebpf import hist
-from exporter.ebpf.maps import BpfMap
+from exporter.ebpf.layout import Layout, is_split_by_cpu
+from exporter.ebpf.maps import BpfMap, MapRows
 from exporter.ebpf.spec import CounterSpec, GaugeSpec, HistogramSpec
 from exporter.errors import DecodeError, KernmeshError
 from exporter.metrics.gotext import GoTexts
@@ -28,7 +30,8 @@ _CPU_BYTES = 2
 
 class MapMetric:
     """`decoders` are one per label of `spec`, in order, `bucket` and `cpu` included. `max_series`
-    counts lines: a histogram of 30 lines gets max_series / 30 label sets of its own.
+    counts lines: a histogram of 30 lines gets max_series / 30 label sets of its own. `layout` is
+    where the YAML's members are (layout.layout_of); None: labels and value are by position.
 
     Counters are u64, gauges s64 (a gauge that is decremented on another CPU than it was
     incremented on wraps there). A map of 4-byte values is read as u32. Raises KernmeshError where
@@ -42,6 +45,7 @@ class MapMetric:
         prefix: str,
         max_series: int,
         decoders: Sequence[Decode],
+        layout: Layout | None = None,
     ) -> None:
         self.spec = spec
         self.entries: int | None = None
@@ -52,19 +56,21 @@ class MapMetric:
         names = [label.name for label in spec.labels]
         self._hist = spec if isinstance(spec, HistogramSpec) else None
         self._by_row = self._hist is not None and names[-1:] == ["bucket"]
-        self._split = self._percpu and names[-1:] == ["cpu"]
+        self._split = self._percpu and is_split_by_cpu(spec)
+        self._value = layout.value if layout else None
         if len(decoders) != len(names):
             raise KernmeshError(
                 f"metric {spec.name}: got {len(decoders)} decoders, "
                 f"want {len(names)}, one per label"
             )
-        self._parts = self._key_parts(decoders)
+        self._parts = self._key_parts(decoders, layout)
         self._suffixes = (
             [cpu.to_bytes(spec.labels[-1].size or _CPU_BYTES, "little") for cpu in range(info.cpus)]
             if self._split
             else ()
         )
-        self._signed = isinstance(spec, GaugeSpec)
+        self._signed = isinstance(spec, GaugeSpec) and not self._is_plain_u32()
+        self._multiplier = 1.0 if isinstance(spec, HistogramSpec) else spec.multiplier
         kind: Kind = (
             "gauge" if isinstance(spec, GaugeSpec) else "histogram" if self._hist else "counter"
         )
@@ -89,20 +95,35 @@ class MapMetric:
         )
         last = self.shape.width - 1  # a histogram's sums are floats, all else is counted
         self._texts = [
-            GoTexts(exact=self._hist is None or index < last) for index in range(last + 1)
+            GoTexts(exact=self._multiplier == 1 and (self._hist is None or index < last))
+            for index in range(last + 1)
         ]
 
-    def _key_parts(self, decoders: Sequence[Decode]) -> list[tuple[int, int, Decode]]:
+    def _is_plain_u32(self) -> bool:
+        """An unsigned member of a shared value: no other CPU's part can make it negative."""
+        value = self._value
+        return value is not None and value.size == 4 and value.signed is False and not self._percpu
+
+    def _key_parts(
+        self, decoders: Sequence[Decode], layout: Layout | None
+    ) -> list[tuple[int, int, Decode]]:
         """Start, end and decoder of each label in the key (with the CPU behind it, if split)."""
         info, labels = self._map.info, self.spec.labels
         inside = labels[:-1] if self._split else labels
         parts: list[tuple[int, int, Decode]] = []
-        at = 0
-        for label, decode in zip(inside, decoders, strict=False):
-            parts.append((at, at + label.size, decode))
-            at += label.size + label.padding
+        if layout:
+            places = zip(layout.key, decoders, strict=False)
+            parts = [(part.offset, part.end, decode) for part, decode in places]
+            at = max((end for _, end, _ in parts), default=0)
+            fits = at <= info.key_size
+        else:
+            at = 0
+            for label, decode in zip(inside, decoders, strict=False):
+                parts.append((at, at + label.size, decode))
+                at += label.size + label.padding
+            fits = at == info.key_size
         # A map that has no labels in its key has one all the same, mostly a u32 of 0.
-        if inside and at != info.key_size:
+        if inside and not fits:
             raise KernmeshError(
                 f"metric {self.spec.name}: labels take {at} bytes of the key, want {info.key_size},"
                 f" which the key of map {info.name} has: set size and padding"
@@ -119,10 +140,12 @@ class MapMetric:
             hint = " (u64 slots, overflow, sum), or a last label `bucket`"
         else:
             want, hint = [8, 4], ""
-        if info.value_size not in want:
+        size, what = info.value_size, f"value of map {info.name}"
+        if self._value is not None:
+            size, what = self._value.size, f"{self.spec.value} of map {info.name}'s value"
+        if size not in want or (self._value is not None and self._value.end > info.value_size):
             raise KernmeshError(
-                f"metric {self.spec.name}: value of map {info.name} has {info.value_size} bytes, "
-                f"want {want[0]}{hint}"
+                f"metric {self.spec.name}: {what} has {size} bytes, want {want[0]}{hint}"
             )
 
     def _words(self, key: bytes) -> Words:
@@ -138,16 +161,20 @@ class MapMetric:
                 f"bucket {bucket!r} is none of {min(self._slots):g} to {max(self._slots):g}"
             ) from None
 
-    def collect(self) -> FastFamily:
-        """The map as it is now. Raises BpfError where the kernel refuses to be read."""
+    def collect(self, read: Callable[[], MapRows] | None = None) -> FastFamily:
+        """The map as it is now, or as `read` gives it, for metrics that share a map. Raises
+        BpfError where the kernel refuses to be read."""
         self.entries = None
-        read = self._map.read()
-        self.entries = read.count
-        self.rows.see(read.keys, self._map.info.key_size, self._suffixes)
-        columns = self.rows.spread(self._inputs(read.values))
+        rows = (read or self._map.read)()
+        self.entries = rows.count
+        self.rows.see(rows.keys, self._map.info.key_size, self._suffixes)
+        columns = self.rows.spread(self._inputs(rows.values))
         lines = self.rows.lines
         if self._hist is None:
             (values,) = columns
+            if self._multiplier != 1:
+                scaled = [value * self._multiplier for value in values]
+                return FastFamily(self.shape, lines, (Column(scaled, self._texts[0]),))
             negative = self._signed and min(values, default=0) < 0
             text = GoTexts(exact=False) if negative else self._texts[0]
             return FastFamily(self.shape, lines, (Column(values, text),))
@@ -160,23 +187,33 @@ class MapMetric:
     def _inputs(self, values: bytes) -> list[list[int]]:
         """Per word of the value: one number per key (and CPU, if split)."""
         info = self._map.info
-        view = memoryview(values)
-        if info.value_size == 4:
-            numbers, step = (
-                view.cast("i") if self._signed else view.cast("I"),
-                info.value_stride // 4,
-            )
-        else:
-            numbers, step = (
-                view.cast("q") if self._signed else view.cast("Q"),
-                info.value_stride // 8,
-            )
-        used = 1 if self._hist is None or self._by_row else step
+        offset, size = (
+            (self._value.offset, self._value.size) if self._value else (0, info.value_size)
+        )
+        width = 4 if size == 4 else 8
         cpus = 1 if self._split else info.cpus
+        row = cpus * info.value_stride
         return [
             reduce(
                 lambda left, right: list(map(add, left, right)),
-                (numbers[cpu * step + word :: cpus * step].tolist() for cpu in range(cpus)),
+                (
+                    self._numbers(values, width, cpu * info.value_stride + at, row)
+                    for cpu in range(cpus)
+                ),
             )
-            for word in range(used)
+            for at in range(offset, offset + size, width)
         ]
+
+    def _numbers(self, values: bytes, width: int, at: int, row: int) -> list[int]:
+        """The integer of `width` bytes at `at` in each row of `row` bytes."""
+        signed = self._signed
+        if at % width or row % width:  # a member of a packed struct
+            form = f"={at}x{'q' if signed else 'Q'}" if width == 8 else f"={at}x{'iI'[not signed]}"
+            return [number for (number,) in iter_unpack(f"{form}{row - at - width}x", values)]
+        view = memoryview(values)
+        numbers = (
+            (view.cast("i") if signed else view.cast("I"))
+            if width == 4
+            else (view.cast("q") if signed else view.cast("Q"))
+        )
+        return numbers[at // width :: row // width].tolist()

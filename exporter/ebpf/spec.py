@@ -22,12 +22,20 @@ MetricName = Annotated[
         extra={"want": "a metric name: letters, digits, _ and :, no digit first"},
     ),
 ]
+FieldPath = Annotated[
+    str,
+    Meta(
+        pattern=r"^([a-zA-Z_][a-zA-Z0-9_]*(\.[a-zA-Z_][a-zA-Z0-9_]*)*)?$",
+        extra={"want": "a member of a C struct, such as pid or port.low"},
+    ),
+]
 CName = Annotated[
     str,
     Meta(pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*$", extra={"want": "a name as C has it"}),
 ]
 Text = Annotated[str, Meta(min_length=1)]
 Bytes = Annotated[int, Meta(ge=0)]
+Multiplier = Annotated[float, Meta(gt=0)]
 MAX_BUCKETS = 1024
 _MAX_EXP2 = {"exp2": 63, "exp2zero": 64}  # the last bucket's bound is 2^63 in both
 _LABEL = re.compile(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*", re.ASCII)
@@ -54,25 +62,41 @@ class DecoderSpec(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class LabelSpec(Struct, frozen=True, forbid_unknown_fields=True):
-    """`size` bytes of the key, then `padding` bytes that are passed over."""
+    """`size` bytes of the key, then `padding` bytes that are passed over. Or (ours) `field`: the
+    member of the key's struct that has this name; a `size` beside it is compared with the
+    member's. Labels with fields come in any order and need not name every member."""
 
     name: Text
     size: Bytes = 0
     padding: Bytes = 0
     decoders: tuple[DecoderSpec, ...] = ()
+    field: FieldPath = ""
 
 
 class CounterSpec(Struct, frozen=True, forbid_unknown_fields=True):
-    """With `perf_event_array` each event of that array counts one, for `flush_interval` seconds."""
+    """With `perf_event_array` each event of that array counts one, for `flush_interval` seconds.
+
+    Ours, in every kind of metric: `map` is the map's name where it is not the metric's, so
+    that several metrics can come from one map; `value` is the member of the value's struct.
+    `multiplier` makes the metric's unit of the map's, such as seconds of nanoseconds."""
 
     name: MetricName
     help: str = ""
     perf_event_array: bool = False
     flush_interval: GoDuration = GoDuration("1h")
     labels: tuple[LabelSpec, ...] = ()
+    map: CName | None = None
+    value: FieldPath = ""
+    multiplier: Multiplier = 1.0
+
+    @property
+    def map_name(self) -> str:
+        return self.map or self.name
 
     def faults(self) -> Iterator[Fault]:
         yield from _label_faults(self.labels)
+        if self.perf_event_array:
+            yield from _event_faults(self)
 
 
 class GaugeSpec(Struct, frozen=True, forbid_unknown_fields=True):
@@ -81,6 +105,13 @@ class GaugeSpec(Struct, frozen=True, forbid_unknown_fields=True):
     name: MetricName
     help: str = ""
     labels: tuple[LabelSpec, ...] = ()
+    map: CName | None = None
+    value: FieldPath = ""
+    multiplier: Multiplier = 1.0
+
+    @property
+    def map_name(self) -> str:
+        return self.map or self.name
 
     def faults(self) -> Iterator[Fault]:
         yield from _label_faults(self.labels)
@@ -101,6 +132,12 @@ class HistogramSpec(Struct, frozen=True, forbid_unknown_fields=True):
     bucket_keys: tuple[float, ...] = ()
     bucket_multiplier: Annotated[float, Meta(ge=0)] = 1.0
     labels: tuple[LabelSpec, ...] = ()
+    map: CName | None = None
+    value: FieldPath = ""
+
+    @property
+    def map_name(self) -> str:
+        return self.map or self.name
 
     def faults(self) -> Iterator[Fault]:
         yield from _label_faults(self.labels)
@@ -166,6 +203,10 @@ class SpanSpec(Struct, frozen=True, forbid_unknown_fields=True):
     def faults(self) -> Iterator[Fault]:
         yield from _double_faults("labels", [label.name for label in self.labels])
         yield from _size_faults(self.labels)
+        for index, label in enumerate(self.labels):
+            if label.field:
+                want = "size and padding: a record's type is not known"
+                yield Fault(("labels", index, "field"), "not possible", label.field, want)
 
 
 class TracingSpec(Struct, frozen=True, forbid_unknown_fields=True):
@@ -195,7 +236,10 @@ class HookSpec(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ProgramSpec(Struct, frozen=True, forbid_unknown_fields=True):
-    """The whole file. `name` is read and without effect, as upstream: the file's name counts."""
+    """The whole file. `name` is read and without effect, as upstream: the file's name counts.
+
+    Ours: `constants` are numbers for variables of the object's rodata, by name; what a program
+    may be asked to do beside the usual."""
 
     name: str = ""
     metrics: MetricsSpec = MetricsSpec()
@@ -203,6 +247,7 @@ class ProgramSpec(Struct, frozen=True, forbid_unknown_fields=True):
     kaddrs: tuple[CName, ...] = ()
     cgroup_id_map: CgroupIdMapSpec | None = None
     hooks: tuple[HookSpec, ...] = ()
+    constants: dict[CName, Annotated[int, Meta(ge=0)]] = {}
 
     def faults(self) -> Iterator[Fault]:
         metrics = self.metrics
@@ -238,14 +283,39 @@ def _label_faults(labels: Sequence[LabelSpec]) -> Iterator[Fault]:
             yield Fault(("labels", index, "name"), "not allowed", label.name, want)
     yield from _double_faults("labels", [label.name for label in labels])
     yield from _size_faults(labels)
+    yield from _field_faults(labels)
 
 
 def _size_faults(labels: Sequence[LabelSpec]) -> Iterator[Fault]:
     for index, label in enumerate(labels):
         # a last `cpu` is made from the map's per-CPU values and has no bytes in the key
-        if label.size == 0 and not (label.name == "cpu" and index == len(labels) - 1):
+        made = label.name == "cpu" and index == len(labels) - 1
+        if label.size == 0 and not label.field and not made:
             want = "the bytes of the key that the label has"
             yield Fault(("labels", index, "size"), "is missing or 0", want=want)
+
+
+def _field_faults(labels: Sequence[LabelSpec]) -> Iterator[Fault]:
+    """By name or by position: a mixture would leave open where the others are."""
+    by_name = [label.field != "" for label in labels]
+    for index, label in enumerate(labels):
+        made = label.name == "cpu" and index == len(labels) - 1
+        if any(by_name) and not label.field and not made:
+            want = "one, as other labels of this metric have"
+            yield Fault(("labels", index, "field"), "is missing", want=want)
+        if label.field and label.padding:
+            want = "none: a field is where its struct has it"
+            yield Fault(("labels", index, "padding"), "beside a field", label.padding, want)
+
+
+def _event_faults(spec: CounterSpec) -> Iterator[Fault]:
+    """Events are bytes: no type is declared for them."""
+    want = "none with perf_event_array: an event's type is not known"
+    if spec.value:
+        yield Fault(("value",), "not possible", spec.value, want)
+    for index, label in enumerate(spec.labels):
+        if label.field:
+            yield Fault(("labels", index, "field"), "not possible", label.field, want)
 
 
 def _double_faults(key: str, names: Sequence[str]) -> Iterator[Fault]:

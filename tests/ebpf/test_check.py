@@ -38,6 +38,17 @@ def counter(name: str, *labels: LabelSpec, help: str = "h", perf: bool = False) 
     return ProgramSpec(metrics=MetricsSpec(counters=(spec,)))
 
 
+def by_field(name: str, **fields: str) -> tuple[LabelSpec, ...]:
+    """A label for each keyword, of this member; `name` goes first."""
+    decoders = (DecoderSpec(name),)
+    return tuple(LabelSpec(key, decoders=decoders, field=path) for key, path in fields.items())
+
+
+def valued(name: str, value: str, *labels: LabelSpec) -> ProgramSpec:
+    spec = CounterSpec("any_total", "h", labels=labels, map=name, value=value)
+    return ProgramSpec(metrics=MetricsSpec(counters=(spec,)))
+
+
 def histogram(
     name: str,
     *labels: LabelSpec,
@@ -94,6 +105,11 @@ def check(objects: Path) -> Check:
             label("address", 16, 0, DecoderSpec("inet_ip")),
             label("comm", 12, 0, DecoderSpec("string")),
         ),
+        counter("nested_total", *by_field("uint", high="port.high", low="port.low")),
+        counter("nested_total", *by_field("string", task="comm")),
+        counter("events_total", label("function"), LabelSpec("cpu", decoders=(UINT,))),
+        valued("wide_values", "device", label("f")),
+        valued("wide_values", "bucket", label("f")),
         histogram("latency_seconds", label("disk")),
         histogram("pairs_total", *PAIR, bucket_max=27),
         histogram("latency_seconds", label("x"), bucket_type="fixed", bucket_keys=[1, 2, 5, 9]),
@@ -128,8 +144,8 @@ def test_a_program_that_fits_its_object_has_no_problem(check: Check, spec: Progr
         (
             counter("qqq", label("f")),
             "metrics.counters[0].name: the object has no map 'qqq', it has events_total, "
-            "latency_seconds, nested_total, pairs_total, plain_total, sent_total, sized_total, "
-            "spans …",
+            "latency_seconds, mixed_total, nested_total, pairs_total, plain_total, sent_total, "
+            "sized_total …",
         ),
         (
             counter("events_total", label("f", 4)),
@@ -156,7 +172,43 @@ def test_a_program_that_fits_its_object_has_no_problem(check: Check, spec: Progr
         ),
         (
             counter("wide_values", label("f")),
-            "metrics.counters[0]: the value of map 'wide_values' has 16 bytes, want 8 (u64)",
+            "metrics.counters[0]: the value of map 'wide_values' has 16 bytes, want 8 (u64), or "
+            "`value` to name one of its members",
+        ),
+        (
+            counter("pairs_total", *by_field("uint", device="devices")),
+            "metrics.counters[0].labels[0].field: no field 'devices' in struct pair_key "
+            "(did you mean 'device'?)",
+        ),
+        (
+            counter("pairs_total", LabelSpec("a", 8, decoders=(UINT,), field="device")),
+            "metrics.counters[0].labels[0].field: got a size of 8, field 'device' of map "
+            "'pairs_total''s key has 4 bytes: leave size out",
+        ),
+        (
+            counter("nested_total", *by_field("uint", task="comm")),
+            "metrics.counters[0].labels[0].decoders: uint: got a size of 12 bytes, "
+            "want 1 or 2 or 4 or 8",
+        ),
+        (
+            counter("pairs_total", *by_field("uint", a="device"), label("cpu", 0)),
+            "metrics.counters[0].labels[1].field: is missing: map 'pairs_total' is not per CPU, "
+            "so its key must have the label",
+        ),
+        (
+            counter("sized_total", *by_field("uint", a="pid")),
+            "metrics.counters[0].labels[0].field: map 'sized_total' has no key type, "
+            "want __type(key, struct …)",
+        ),
+        (
+            valued("wide_values", "operation", label("f")),
+            "metrics.counters[0].value: field 'operation' of map 'wide_values''s value has 1 bytes,"
+            " want 8 (u64)",
+        ),
+        (
+            valued("wide_value", "device", label("f")),
+            "metrics.counters[0].map: the object has no map 'wide_value' "
+            "(did you mean 'wide_values'?)",
         ),
         (
             counter("spans", label("f")),
@@ -181,7 +233,8 @@ def test_a_program_that_fits_its_object_has_no_problem(check: Check, spec: Progr
         ),
         (
             histogram("wide_values", label("bucket")),
-            "metrics.histograms[0]: the value of map 'wide_values' has 16 bytes, want 8 (u64)",
+            "metrics.histograms[0]: the value of map 'wide_values' has 16 bytes, want 8 (u64), or "
+            "`value` to name one of its members",
         ),
         (
             ProgramSpec(hooks=(HookSpec("h", (("on_getpid",), ("on_swich",))),)),

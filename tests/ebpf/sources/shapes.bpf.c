@@ -20,6 +20,15 @@ struct nested_key {
 	char comm[12];
 };
 
+struct mixed_key {
+	__u32 bit : 1;
+	union {
+		__u32 v4;
+		__u8 v6[16];
+	};
+	int signed_one;
+};
+
 struct slots {
 	u64 slots[4], overflow, sum;
 };
@@ -47,6 +56,7 @@ MAP(pairs_total, BPF_MAP_TYPE_HASH, struct pair_key, u64, 512);
 MAP(nested_total, BPF_MAP_TYPE_LRU_HASH, struct nested_key, u64, 512);
 MAP(latency_seconds, BPF_MAP_TYPE_PERCPU_HASH, u64, struct slots, 64);
 MAP(plain_total, BPF_MAP_TYPE_ARRAY, __u32, u64, 1);
+MAP(mixed_total, BPF_MAP_TYPE_HASH, struct mixed_key, u64, 16);
 MAP(wide_values, BPF_MAP_TYPE_HASH, u64, struct pair_key, 16);
 
 struct {

@@ -1,0 +1,60 @@
+"""A program from its files to a running collector: decoders made, loaded, attached, put together.
+
+The one place that knows how the parts of a program fit; it holds no logic of theirs. What can be
+found wrong without the kernel is found before anything is loaded.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from exporter.decoders import Decode, DecodeContext, chain
+from exporter.ebpf import kernel
+from exporter.ebpf.collector import ProgramCollector
+from exporter.ebpf.elf import BpfObject, verify_object
+from exporter.ebpf.layout import needs_types
+from exporter.ebpf.mapmetric import MetricSpec
+from exporter.ebpf.spec import Program, ProgramSpec
+from exporter.errors import BpfError, DecodeError
+
+
+class Settings(NamedTuple):
+    """What holds for every program: the metrics' prefix, series per family, how to load."""
+
+    prefix: str
+    max_series: int
+    loading: kernel.Options = kernel.DEFAULTS
+
+
+def start(program: Program, settings: Settings, context: DecodeContext) -> ProgramCollector:
+    """Loads and attaches; whoever gets it closes `.loaded`. Raises BpfError with one line."""
+    declared = _declared(program)
+    decoders = _decoders(program, context)
+    return ProgramCollector(
+        kernel.load(program, settings.loading),
+        program.spec,
+        settings.prefix,
+        settings.max_series,
+        decoders,
+        declared,
+    )
+
+
+def metrics_of(spec: ProgramSpec) -> list[MetricSpec]:
+    return [*spec.metrics.counters, *spec.metrics.gauges, *spec.metrics.histograms]
+
+
+def _declared(program: Program) -> BpfObject | None:
+    """The object, where the YAML names something in its types."""
+    if any(map(needs_types, metrics_of(program.spec))):
+        return verify_object(program.object)
+    return None
+
+
+def _decoders(program: Program, context: DecodeContext) -> Mapping[str, Sequence[Decode]]:
+    try:
+        return {
+            metric.name: [chain(label, context) for label in metric.labels]
+            for metric in metrics_of(program.spec)
+        }
+    except DecodeError as error:
+        raise BpfError(f"{program.yaml}: {error}") from None

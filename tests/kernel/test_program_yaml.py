@@ -1,0 +1,147 @@
+"""What the YAML can say, from its text to numbers on /metrics, with the running kernel."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+
+from exporter.decoders import DecodeContext
+from exporter.ebpf.check import check_programs
+from exporter.ebpf.collector import ProgramCollector
+from exporter.ebpf.spec import Program, read_program
+from exporter.ebpf.start import Settings, start
+
+pytestmark = pytest.mark.bpf
+
+SETTINGS = Settings("e", 10_000)
+
+Start = Callable[..., ProgramCollector]
+
+
+@pytest.fixture
+def started(compiled: Path, tmp_path: Path) -> Iterator[Start]:
+    """Starts the test program `name` with this YAML, after `check` found nothing wrong with it."""
+    collectors: list[ProgramCollector] = []
+
+    def run(name: str, text: str, context: DecodeContext | None = None) -> ProgramCollector:
+        file = tmp_path / f"{name}.yaml"
+        file.write_text(dedent(text))
+        read = read_program(file)
+        program = Program(name, file, compiled / f"{name}.bpf.o", read.spec)
+        assert check_programs([program]) == []
+        collectors.append(start(program, SETTINGS, context or DecodeContext.of()))
+        assert collectors[-1].problems == ()
+        return collectors[-1]
+
+    yield run
+    for collector in collectors:
+        collector.loaded.close()
+
+
+def samples(collector: ProgramCollector) -> dict[str, dict[frozenset[tuple[str, str]], float]]:
+    """By sample name, then by labels."""
+    found: dict[str, dict[frozenset[tuple[str, str]], float]] = {}
+    for family in collector.collect():
+        for sample in family.samples:
+            found.setdefault(sample.name, {})[frozenset(sample.labels.items())] = sample.value
+    return found
+
+
+def labels(**values: str) -> frozenset[tuple[str, str]]:
+    return frozenset(values.items())
+
+
+def ask_priorities(*whos: int) -> None:
+    for who in whos:
+        try:
+            os.getpriority(os.PRIO_USER, who)
+        except ProcessLookupError:
+            continue  # the call was made, that is all that counts
+
+
+COMM = Path("/proc/self/comm").read_text().strip()
+OWN = {"pid": str(os.getpid()), "comm": COMM}
+
+FIELDS = """
+    metrics:
+      counters:
+        - name: calls_by_process_total
+          map: calls
+          value: calls
+          labels: &labels
+            - {name: comm, field: task.comm, decoders: [{name: string}]}
+            - {name: pid, field: process, size: 4, decoders: [{name: uint}]}
+        - {name: odd_calls_total, map: calls, value: odd, labels: *labels}
+        - name: half_odd_calls_total
+          map: calls
+          value: odd
+          multiplier: 0.5
+          labels: *labels
+        - name: calls_total
+          labels:
+            - {name: pid, field: process, decoders: [{name: uint}]}
+      gauges:
+        - {name: last_size, map: calls, value: last, labels: *labels}
+      histograms:
+        - name: sizes
+          map: calls
+          value: sizes
+          bucket_max: 3
+          labels: *labels
+"""
+
+
+def test_members_of_keys_and_values_become_labels_and_metrics(started: Start) -> None:
+    collector = started("fields", FIELDS)
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})  # what is last is last of one CPU
+    try:
+        ask_priorities(0, 1, 2, 3, 1)
+    finally:
+        os.sched_setaffinity(0, range(os.cpu_count() or 1))
+    found = samples(collector)
+    own = labels(**OWN)
+    assert found["e_calls_by_process_total"][own] == 5
+    assert found["e_odd_calls_total"][own] == 3
+    assert found["e_half_odd_calls_total"][own] == 1.5
+    assert found["e_calls_total"][labels(pid=OWN["pid"])] == 5
+    assert found["e_last_size"][own] == -1
+    assert found["e_sizes_count"][own] == 5
+    assert found["e_sizes_sum"][own] == 7
+    buckets = [
+        found["e_sizes_bucket"][own | {("le", bound)}] for bound in ("1.0", "2.0", "4.0", "8.0")
+    ]
+    assert buckets == [1, 3, 4, 5]
+
+
+def test_members_are_summed_over_the_processors(started: Start) -> None:
+    collector = started("fields", FIELDS)
+    processors = sorted(os.sched_getaffinity(0))
+    try:
+        for processor in processors:
+            os.sched_setaffinity(0, {processor})
+            ask_priorities(3, 3, 3)
+    finally:
+        os.sched_setaffinity(0, processors)
+    found = samples(collector)
+    assert found["e_odd_calls_total"][labels(**OWN)] == 3 * len(processors)
+    assert found["e_sizes_sum"][labels(**OWN)] == 9 * len(processors)
+
+
+def test_metrics_of_one_map_are_of_one_moment(started: Start) -> None:
+    collector = started("fields", FIELDS)
+    bpf_map = collector.loaded.maps["calls"]
+    ask_priorities(1)
+    values: list[float] = []
+    for family in collector.collect():  # calls go on between one family and the next
+        ask_priorities(1)
+        values += [
+            sample.value
+            for sample in family.samples
+            if sample.name in ("e_calls_by_process_total", "e_odd_calls_total", "e_sizes_count")
+            and sample.labels == OWN
+        ]
+    assert len(values) == 3
+    assert len(set(values)) == 1
+    assert bpf_map.read().count >= 1
