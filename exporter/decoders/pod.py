@@ -1,65 +1,19 @@
 """pod: a cgroup's path as what Kubernetes put there: pod uid, container id, QoS class, class.
 
-Knows the path forms of kubelet's cgroupfs and systemd drivers with containerd, CRI-O and docker
-(pkg/kubelet/cm/cgroup_manager_linux.go, qos_container_manager_linux.go), below any cgroup root,
-and Caelus' kubepods/offline. Asks nobody: a path is all that it needs.
+What paths say is read by exporter.host.kubepods; this gives one of its fields. Asks nobody.
 """
 
-import re
 from collections.abc import Callable, Mapping
-from typing import Literal, NamedTuple
+from typing import Literal
+
+from exporter.host.kubepods import PodPath, read_path
 
 PodField = Literal["uid", "container", "qos", "class"]
 
 UNKNOWN_CGROUP = "unknown_cgroup_id:"
 """How the decoder `cgroup` begins where it found no path."""
 
-# A static pod's uid is an MD5 sum; systemd's unit names have _ for -, which parts their levels.
-_UID = r"[0-9a-f]{8}[-_][0-9a-f]{4}[-_][0-9a-f]{4}[-_][0-9a-f]{4}[-_][0-9a-f]{12}|[0-9a-f]{32}"
-_POD = re.compile(rf"(?:^|-)pod({_UID})(?:\.slice)?")
-_ROOT = re.compile(r"(?:^|-)kubepods(?:$|[-.])")
-# <id>, docker-<id>.scope, cri-containerd-<id>.scope, crio-<id>, libpod-<id>.scope …
-_CONTAINER = re.compile(r"(?:(?P<runtime>[a-z-]+)-)?(?P<id>[0-9a-f]{64})(?:\.scope)?")
-_CONMON = "crio-conmon"  # CRI-O's own process beside each container
-_LEVEL = re.compile(r"[-.]")
-
-
-class PodPath(NamedTuple):
-    """`uid`, `container`, `qos` are "" where the path names none. `qos` is "guaranteed",
-    "burstable" or "besteffort"; `kind` one of these, "offline", "system", or "unknown" where
-    there is no path to tell it from."""
-
-    uid: str
-    container: str
-    qos: str
-    kind: str
-
-
-def read_path(path: str) -> PodPath:
-    """Any cgroup path; never fails."""
-    if path.startswith(UNKNOWN_CGROUP):
-        return PodPath("", "", "", "unknown")
-    uid, container, levels, in_kubepods = "", "", set[str](), False
-    # ":" where kubelet has the systemd driver but containerd has not:
-    # …/kubepods-pod<uid>.slice:cri-containerd:<id>
-    for part in re.split("[/:]", path):
-        if not uid:
-            found = _POD.fullmatch(part) or _POD.search(part)
-            in_kubepods = in_kubepods or _ROOT.search(part) is not None
-            if in_kubepods:
-                levels.update(_LEVEL.split(part[: found.start()] if found else part))
-            if found:
-                uid = found[1].replace("_", "-")
-                continue
-        inside = _CONTAINER.fullmatch(part)
-        if inside and inside["runtime"] != _CONMON:
-            container = inside["id"]
-            break
-    qos = next((each for each in ("besteffort", "burstable") if each in levels), "")
-    if uid and in_kubepods and not qos and "offline" not in levels:
-        qos = "guaranteed"
-    return PodPath(uid, container, qos, "offline" if "offline" in levels else qos or "system")
-
+_UNKNOWN = PodPath("", "", "", "unknown")
 
 _FIELDS: Mapping[str, Callable[[PodPath], str]] = {
     "uid": lambda pod: pod.uid,
@@ -74,4 +28,4 @@ class Pod:
         self._field = _FIELDS[field]
 
     def rewrite(self, path: str) -> str:
-        return self._field(read_path(path))
+        return self._field(_UNKNOWN if path.startswith(UNKNOWN_CGROUP) else read_path(path))
