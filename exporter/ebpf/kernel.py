@@ -8,18 +8,22 @@ It must not know what the maps' keys and values mean.
 import contextlib
 import functools
 import logging
+import mmap
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from exporter.ebpf import budget, features, libbpf
+from exporter.ebpf.attach import attach, is_perf_event
 from exporter.ebpf.elf import verify_object
 from exporter.ebpf.hooks import HookReport, Refusal, functions_to_try, hooks_of
+from exporter.ebpf.layout import is_split_by_cpu
 from exporter.ebpf.loaded import KernelProgram
 from exporter.ebpf.objectfile import read_object
 from exporter.ebpf.spec import CounterSpec, GaugeSpec, Program, ProgramSpec
 from exporter.ebpf.verifier import telling_line
+from exporter.ebpf.without_btf import WithoutKernelBtf
 from exporter.errors import BpfError
 from exporter.hostfs import HostFs
 
@@ -28,6 +32,7 @@ logger = logging.getLogger(__name__)
 _BLAMED = re.compile(r"^prog '([^']+)': (.*)")
 _MAP_REFUSED = re.compile(r"^map '([^']+)': failed to create: (.*?)(\(-\d+\))?$")
 _LOG_MARK = "-- BEGIN PROG LOAD LOG --"
+_NO_BTF = re.compile("kernel BTF|vmlinux BTF")
 
 
 class Options(NamedTuple):
@@ -62,6 +67,13 @@ class _Refused(Exception):
 
     def __init__(self, refusals: Sequence[Refusal], whole: BpfError) -> None:
         self.refusals, self.whole = refusals, whole
+
+
+class _NoKernelBtf(Exception):
+    """libbpf looked for the kernel's BTF and found none."""
+
+    def __init__(self, whole: BpfError) -> None:
+        self.whole = whole
 
 
 def load(program: Program, options: Options = DEFAULTS) -> KernelProgram:
@@ -104,6 +116,7 @@ class _Loader:
         # libbpf 1.1 crashed on mutated objects: nothing reaches it before its structure holds.
         self._sections = verify_object(self._data, str(program.object)).functions
         self._hooks = hooks_of(program.spec.hooks, self._sections)
+        self._without_btf: WithoutKernelBtf | None = None
 
     def reports(self) -> list[HookReport]:
         return [hook.report() for hook in self._hooks]
@@ -117,11 +130,22 @@ class _Loader:
         return _kernel_addresses(self._program, self._options.host)
 
     def load(self) -> KernelProgram:
+        try:
+            return self._load_first_ways()
+        finally:
+            if self._without_btf is not None:
+                self._without_btf.close()
+
+    def _load_first_ways(self) -> KernelProgram:
         while True:
+            self._refuse_unsuited()
             self._check_not_lost()
             functions = functions_to_try(self._hooks)
             try:
                 obj = self._attempt(functions)
+            except _NoKernelBtf as lacking:
+                self._do_without_btf(lacking.whole)
+                continue
             except _Refused as refused:
                 refusals = refused.refusals or self._refused_alone(functions)
                 if not refusals:
@@ -140,6 +164,26 @@ class _Loader:
             except BaseException:
                 obj.close()
                 raise
+
+    def _do_without_btf(self, whole: BpfError) -> None:
+        """From here on; what is left of the program is tried again."""
+        if self._without_btf is not None:
+            raise whole
+        options = self._options
+        self._without_btf = WithoutKernelBtf(self._data, options.custom_btf, options.host)
+
+    def _refuse_unsuited(self) -> None:
+        """Passes over ways that a kernel without BTF cannot have."""
+        lacking = self._without_btf
+        while lacking is not None:
+            refusals = [
+                Refusal(function, self._sections[function], reason)
+                for function in functions_to_try(self._hooks)
+                if (reason := lacking.unsuited(function))
+            ]
+            if not refusals:
+                return
+            self._refuse(refusals)
 
     def _refuse(self, refusals: Iterable[Refusal]) -> None:
         for refusal in refusals:
@@ -164,11 +208,10 @@ class _Loader:
         raise BpfError(f"{self._program.name}: {why}", log)
 
     def _open(self) -> libbpf.Object:
+        btf = self._without_btf.btf if self._without_btf else self._options.custom_btf
         with self._lib.messages() as said:
             try:
-                return libbpf.Object(
-                    self._lib, self._program.name, self._data, self._options.custom_btf
-                )
+                return libbpf.Object(self._lib, self._program.name, self._data, btf)
             except libbpf.LibbpfError as error:
                 why = said[-1] if said else str(error)
                 raise BpfError(f"{self._program.object}: libbpf cannot open it: {why}") from None
@@ -179,7 +222,10 @@ class _Loader:
         try:
             for function in obj.functions:
                 function.set_autoload(function.name in functions)
-            constants = dict(self._constants)
+                if is_perf_event(function.section):
+                    function.set_perf_event()
+            asked = _asked_constants(obj, self._program)
+            constants = {"km_page_bytes": mmap.PAGESIZE, **asked, **self._constants}
             for name in _size_maps(
                 obj, self._program.spec, self._options, self._lib.possible_cpus()
             ):
@@ -201,6 +247,8 @@ class _Loader:
                 failure = error
         blamed, why = _blame(said, functions)
         log = failure.log or "\n".join(said)
+        if blamed is None and any(_NO_BTF.search(line) for line in said):
+            raise _NoKernelBtf(self._whole_failure(failure, said, log))
         if blamed is None:
             raise _Refused((), self._whole_failure(failure, said, log))
         section = self._sections[blamed]
@@ -215,7 +263,7 @@ class _Loader:
     ) -> BpfError:
         """No one function is to blame: the machine, or a map."""
         why = features.no_bpf(self._lib, self._options.host)
-        if why is None and any("kernel BTF" in line or "vmlinux BTF" in line for line in said):
+        if why is None and any(map(_NO_BTF.search, said)):
             why = features.no_kernel_btf(self._options.host)
         if why is None:
             refused_map = next(filter(None, map(_MAP_REFUSED.match, said)), None)
@@ -232,14 +280,15 @@ class _Loader:
                 continue
             with self._lib.messages() as said:
                 try:
-                    obj.attach(function)
+                    attach(obj, function, self._options.host)
                     continue
                 except libbpf.LibbpfError as error:
-                    failure = error
-            reason = features.refusal(function.section, failure.errno, self._options.host)
-            if reason is None:
-                _, said_why = _blame(said, functions)
-                reason = f"cannot be attached: {said_why or failure}"
+                    reason = features.refusal(function.section, error.errno, self._options.host)
+                    if reason is None:
+                        _, said_why = _blame(said, functions)
+                        reason = f"cannot be attached: {said_why or error}"
+                except BpfError as error:
+                    reason = str(error)
             refusals.append(Refusal(function.name, function.section, reason, "\n".join(said)))
         if refusals:
             raise _Refused(refusals, BpfError(str(refusals[0])))
@@ -305,6 +354,22 @@ def _set_constants(obj: libbpf.Object, values: Mapping[str, int]) -> None:
             rodata.write_initial(place.offset, value.to_bytes(place.size, sys.byteorder))
 
 
+def _asked_constants(obj: libbpf.Object, program: Program) -> Mapping[str, int]:
+    """`constants` of the YAML. Raises BpfError for one that the object has not, or that is larger
+    than the object's variable."""
+    asked = program.spec.constants
+    places = obj.variables(".rodata") if asked else {}
+    for name, value in asked.items():
+        if name not in places:
+            raise BpfError(f"{program.yaml}: constants: the object's rodata has no variable {name}")
+        if value >> 8 * places[name].size:
+            raise BpfError(
+                f"{program.yaml}: constants: {name}: got {value}, want what fits in "
+                f"{places[name].size} bytes"
+            )
+    return asked
+
+
 def _kernel_addresses(program: Program, host: HostFs) -> dict[str, int]:
     """`kaddrs` of the YAML: kernel symbols' addresses, for constants named kaddr_<symbol>."""
     wanted = set(program.spec.kaddrs)
@@ -327,4 +392,4 @@ def _kernel_addresses(program: Program, host: HostFs) -> dict[str, int]:
 def _split_by_cpu(spec: ProgramSpec) -> set[str]:
     """Maps whose metric has a last label `cpu`: shared, they could not tell it."""
     metrics: tuple[CounterSpec | GaugeSpec, ...] = (*spec.metrics.counters, *spec.metrics.gauges)
-    return {each.name for each in metrics if each.labels and each.labels[-1].name == "cpu"}
+    return {each.map_name for each in metrics if is_split_by_cpu(each)}
