@@ -7,9 +7,10 @@ both. To add one: its module, one line in DECODERS, its test. Knows no maps and 
 from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
-from exporter.decoders import comm, dname, errno, hex, inet_ip, regexp, string, uint
+from exporter.decoders import comm, dname, enum_names, errno, hex, inet_ip, regexp, string, uint
 from exporter.decoders.cgroup import Cgroup
 from exporter.decoders.context import DecodeContext
+from exporter.decoders.enum_names import EnumName
 from exporter.decoders.ifname import InterfaceName
 from exporter.decoders.kstack import Kstack
 from exporter.decoders.ksym import Ksym
@@ -64,6 +65,9 @@ DECODERS: dict[str, Decoder] = {
     "cgroup": _of_number(lambda spec, host: Cgroup(host.cgroups, spec.controller).rewrite),
     "comm": Decoder("name", lambda *_: comm.decode, sizes=(16,)),
     "dname": Decoder("name", lambda *_: dname.decode, lambda *_: dname.rewrite, wants="raw"),
+    "enum": _of_number(
+        lambda spec, host: EnumName(spec.enum, spec.strip, spec.allow_unknown, host.enums).rewrite
+    ),
     "errno": _of_number(lambda *_: errno.rewrite),
     "hex": Decoder("name", lambda *_: hex.decode, lambda *_: hex.rewrite, wants="raw"),
     "ifname": Decoder(
@@ -131,10 +135,8 @@ def label_problems(label: LabelSpec) -> list[str]:
     for spec in label.decoders:
         if spec.name not in DECODERS:
             problems.append(f"unknown decoder {spec.name!r}{_meant(spec.name)}")
-        elif spec.name == "regexp" and (found := regexp.problem(spec.regexps)):
+        elif found := _OPTIONS.get(spec.name, _no_options)(spec):
             problems.append(found)
-        elif spec.name == "static_map" and not spec.static_map:
-            problems.append("static_map: got no `static_map`, want a table of raw: text")
     if not any(spec.name not in DECODERS for spec in label.decoders):
         found = order_problem([spec.name for spec in label.decoders])
         if found:
@@ -147,6 +149,22 @@ def label_problems(label: LabelSpec) -> list[str]:
                     f"want {_listed(sizes)}"
                 )
     return problems
+
+
+def _no_options(_: DecoderSpec) -> None:
+    return None
+
+
+def _static_map_problem(spec: DecoderSpec) -> str | None:
+    return None if spec.static_map else "static_map: got no `static_map`, want a table of raw: text"
+
+
+# What is wrong with a decoder's own options.
+_OPTIONS: dict[str, Callable[[DecoderSpec], str | None]] = {
+    "enum": lambda spec: enum_names.problem(spec.enum),
+    "regexp": lambda spec: regexp.problem(spec.regexps),
+    "static_map": _static_map_problem,
+}
 
 
 def order_problem(names: Sequence[str]) -> str | None:

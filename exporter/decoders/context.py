@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from exporter.clock import Clock, SystemClock
 from exporter.decoders.cgroup_paths import CgroupPaths
+from exporter.decoders.enum_names import EnumNames
 from exporter.decoders.kallsyms import KernelSymbols
 from exporter.decoders.pci_names import PciNames
 from exporter.hostfs import HostFs
@@ -21,6 +22,7 @@ class DecodeContext(NamedTuple):
     symbols: KernelSymbols
     cgroups: CgroupPaths
     pci: PciNames
+    enums: EnumNames
 
     @classmethod
     def of(cls, fs: HostFs | None = None, clock: Clock | None = None) -> "DecodeContext":
@@ -32,4 +34,5 @@ class DecodeContext(NamedTuple):
             symbols=KernelSymbols(fs, clock),
             cgroups=CgroupPaths(fs, clock),
             pci=PciNames((fs.root, Path("/"))),
+            enums=EnumNames(fs),
         )

@@ -47,7 +47,8 @@ class DecoderSpec(Struct, frozen=True, forbid_unknown_fields=True):
 
     `controller` is ours and cgroup's: the hierarchy that the id belongs to ("memory"); "" is the
     unified one. `field` is ours and pod's: what of the path is wanted; "class" is guaranteed,
-    burstable, besteffort, offline or system. The two cache sizes are upstream's, read and without
+    burstable, besteffort, offline or system. `enum` and `strip` are ours and enum's: the C enum,
+    and a prefix of its names that is left out. The two cache sizes are upstream's, read and without
     effect: ours are bounded.
     """
 
@@ -56,6 +57,8 @@ class DecoderSpec(Struct, frozen=True, forbid_unknown_fields=True):
     allow_unknown: bool = False
     regexps: tuple[str, ...] = ()
     controller: str = ""
+    enum: str = ""
+    strip: str = ""
     lru_cache_size: Bytes = 0
     skip_cache_size: Bytes = 0
     field: Literal["uid", "container", "qos", "class"] = "class"

@@ -5,6 +5,7 @@ found wrong without the kernel is found before anything is loaded.
 """
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from exporter.decoders import Decode, DecodeContext, chain
@@ -28,6 +29,12 @@ class Settings(NamedTuple):
 def start(program: Program, settings: Settings, context: DecodeContext) -> ProgramCollector:
     """Loads and attaches; whoever gets it closes `.loaded`. Raises BpfError with one line."""
     declared = _declared(program)
+    enums = _enums(program.spec)
+    if enums:
+        file = settings.loading.custom_btf
+        names = context.enums.of_program(declared and declared.btf, Path(file) if file else None)
+        names.load(enums)
+        context = context._replace(enums=names)
     decoders = _decoders(program, context)
     return ProgramCollector(
         kernel.load(program, settings.loading),
@@ -45,9 +52,19 @@ def metrics_of(spec: ProgramSpec) -> list[MetricSpec]:
 
 def _declared(program: Program) -> BpfObject | None:
     """The object, where the YAML names something in its types."""
-    if any(map(needs_types, metrics_of(program.spec))):
+    if any(map(needs_types, metrics_of(program.spec))) or _enums(program.spec):
         return verify_object(program.object)
     return None
+
+
+def _enums(spec: ProgramSpec) -> set[str]:
+    return {
+        decoder.enum
+        for metric in metrics_of(spec)
+        for label in metric.labels
+        for decoder in label.decoders
+        if decoder.name == "enum" and decoder.enum
+    }
 
 
 def _decoders(program: Program, context: DecodeContext) -> Mapping[str, Sequence[Decode]]:

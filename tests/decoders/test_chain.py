@@ -36,7 +36,7 @@ def context(tmp_path: Path) -> DecodeContext:
     return DecodeContext.of(fake_host(tmp_path, {}), FakeClock())
 
 
-OURS = {"comm", "pod"}
+OURS = {"comm", "enum", "pod"}
 
 
 def test_every_decoder_of_upstream_is_there_and_ours() -> None:
@@ -102,6 +102,11 @@ def test_an_order_that_cannot_work_is_said(names: list[str], said: str) -> None:
         (
             label(4, "uint", "static_map"),
             ["static_map: got no `static_map`, want a table of raw: text"],
+        ),
+        (label(4, "enum"), ["enum: got no `enum`, want the name of a C enum (tcp_ca_state)"]),
+        (
+            label(4, DecoderSpec("enum", enum="enum tcp_ca_state")),
+            ["enum: got 'enum tcp_ca_state', want the bare name of a C enum (tcp_ca_state)"],
         ),
         (
             label(4, "string", DecoderSpec("regexp", regexps=("(",)), "uint"),

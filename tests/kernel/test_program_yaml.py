@@ -1,6 +1,9 @@
 """What the YAML can say, from its text to numbers on /metrics, with the running kernel."""
 
+import json
 import os
+import subprocess
+import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from textwrap import dedent
@@ -8,10 +11,13 @@ from textwrap import dedent
 import pytest
 
 from exporter.decoders import DecodeContext
+from exporter.decoders.enum_names import EnumNames
 from exporter.ebpf.check import check_programs
 from exporter.ebpf.collector import ProgramCollector
+from exporter.ebpf.elf import verify_object
 from exporter.ebpf.spec import Program, read_program
 from exporter.ebpf.start import Settings, start
+from exporter.hostfs import HostFs
 
 pytestmark = pytest.mark.bpf
 
@@ -59,6 +65,20 @@ def ask_priorities(*whos: int) -> None:
             os.getpriority(os.PRIO_USER, who)
         except ProcessLookupError:
             continue  # the call was made, that is all that counts
+
+
+def kernel_enums(*names: str) -> dict[str, dict[int, str]]:
+    """Enums as bpftool reads them."""
+    dump = subprocess.run(
+        ["bpftool", "-j", "btf", "dump", "file", "/sys/kernel/btf/vmlinux"],
+        check=True,
+        capture_output=True,
+    )
+    return {
+        each["name"]: {value["val"]: value["name"] for value in reversed(each["values"])}
+        for each in json.loads(dump.stdout)["types"]
+        if each["kind"] == "ENUM" and each["name"] in names
+    }
 
 
 COMM = Path("/proc/self/comm").read_text().strip()
@@ -145,3 +165,60 @@ def test_metrics_of_one_map_are_of_one_moment(started: Start) -> None:
     assert len(values) == 3
     assert len(set(values)) == 1
     assert bpf_map.read().count >= 1
+
+
+@pytest.fixture(scope="module")
+def enums() -> dict[str, dict[int, str]]:
+    return kernel_enums("tcp_ca_state", "zone_stat_item")
+
+
+def test_numbers_are_named_by_the_kernel_s_enums_and_the_program_s_own(
+    started: Start, enums: dict[str, dict[int, str]]
+) -> None:
+    collector = started(
+        "fields",
+        """
+        metrics:
+          counters:
+            - name: calls_total
+              labels:
+                - name: own
+                  field: kind
+                  decoders: [{name: enum, enum: call_kind, strip: CALL_}]
+                - name: kernel_s
+                  field: kind
+                  decoders: [{name: uint}, {name: enum, enum: zone_stat_item, strip: NR_}]
+                - name: state
+                  field: kind
+                  decoders: [{name: enum, enum: tcp_ca_state}]
+        """,
+    )
+    ask_priorities(1)
+    (found,) = samples(collector)["e_calls_total"]
+    names = dict(found)
+    assert names["own"] == "PRIORITY"
+    assert names["kernel_s"] == enums["zone_stat_item"][7].removeprefix("NR_")
+    assert names["state"] == "unknown:7"
+
+
+def test_an_enum_of_the_kernel_wins_over_what_the_program_was_compiled_with(
+    compiled: Path, enums: dict[str, dict[int, str]]
+) -> None:
+    own = verify_object(compiled / "fields.bpf.o").btf
+    assert own
+    assert own.find("tcp_ca_state", "enum")
+    names = EnumNames(HostFs(), own).names("tcp_ca_state")
+    assert names == enums["tcp_ca_state"]
+    assert names[0] == "TCP_CA_Open"
+
+
+def test_the_kernel_s_types_are_let_go_of(compiled: Path) -> None:
+    names = EnumNames(HostFs(), verify_object(compiled / "fields.bpf.o").btf)
+    tracemalloc.start()
+    try:
+        names.load(["tcp_ca_state", "zone_stat_item"])
+        kept, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak > 4_000_000
+    assert kept < 100_000

@@ -9,6 +9,12 @@
 #define NR_GETPRIORITY 141
 #endif
 
+enum call_kind { CALL_NONE, CALL_PRIORITY = 7 };
+enum tcp_ca_state { TCP_CA_Open = 4 }; // as a program has it that was written for another kernel
+
+enum call_kind kind_of_call = CALL_PRIORITY;
+enum tcp_ca_state state_of_call = TCP_CA_Open;
+
 struct call_key {
 	u8 kind;
 	u32 process;
