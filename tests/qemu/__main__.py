@@ -14,6 +14,7 @@ from tests.qemu import initramfs, machine, table, verdict
 from tests.qemu.kernels import WANTED, Kernel, fetched
 
 CACHE = initramfs.ROOT / ".cache"
+PROGRAMS = initramfs.ROOT / "bpf"
 
 
 def main() -> int:
@@ -44,8 +45,9 @@ def _run(arguments: argparse.Namespace) -> int:
     folder = CACHE / "qemu"
     folder.mkdir(parents=True, exist_ok=True)
     base = initramfs.base(folder / "base.cpio")
+    programs = arguments.programs or sorted(file.stem for file in PROGRAMS.glob("*.yaml"))
     driver = [] if arguments.quick else ["--ways"]
-    for name in arguments.programs:
+    for name in programs:
         driver += ["--program", name]
     plan = machine.Plan(base, folder, driver, arguments.timeout, not arguments.without_btf)
 
@@ -63,9 +65,6 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.write:
         document = arguments.write.read_text()
         arguments.write.write_text(table.put_between_marks(document, tables))
-    programs = arguments.programs or sorted(
-        file.stem for file in (initramfs.ROOT / "bpf").glob("*.yaml")
-    )
     failures = list(verdict.failures(guests, programs))
     for failure in failures:
         print(f"FAILED: {failure}")

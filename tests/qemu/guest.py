@@ -38,7 +38,7 @@ class _Overdue(Exception):
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--program", dest="programs", action="append", default=[])
+    parser.add_argument("--program", dest="programs", action="append", required=True)
     parser.add_argument("--ways", action="store_true", help="each way of each hook by itself")
     parser.add_argument("out")
     arguments = parser.parse_args()
@@ -46,10 +46,8 @@ def main() -> None:
     with Path(arguments.out).open("w") as out:
         prepare()
         context = DecodeContext.of()
-        for file in sorted(SHIPPED[-1].glob("*.yaml")):
-            if arguments.programs and file.stem not in arguments.programs:
-                continue
-            for row in _rows(file, context, arguments.ways):
+        for name in arguments.programs:
+            for row in _rows(SHIPPED[-1] / f"{name}.yaml", context, arguments.ways):
                 print(msgspec.json.encode(row).decode(), file=out, flush=True)
         print(DONE, file=out, flush=True)
 
@@ -120,7 +118,7 @@ def _counted(program: Program, context: DecodeContext) -> Row:
     loaded = load(program)
     try:
         collector = ProgramCollector(loaded, spec, "", MAX_SERIES, decoders)
-        before = _samples(collector)
+        before = _samples(collector, without_gauges=True)
         wants = load_for(program.name)()
         # What the kernel does after it has answered, and what it tells us in batches.
         os.sync()
@@ -142,8 +140,9 @@ def _counted(program: Program, context: DecodeContext) -> Row:
         loaded.close()
 
 
-def _samples(collector: ProgramCollector) -> list[Sample]:
-    return [sample for metric in collector.collect() for sample in metric.samples]
+def _samples(collector: ProgramCollector, without_gauges: bool = False) -> list[Sample]:
+    families = [m for m in collector.collect() if not (without_gauges and m.type == "gauge")]
+    return [sample for family in families for sample in family.samples]
 
 
 def _total(samples: Sequence[Sample], want: Want) -> float:

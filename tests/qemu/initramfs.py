@@ -77,12 +77,19 @@ def own(kernel: Kernel, arguments: Sequence[str], target: Path, btf: bool = True
             if data is not None:
                 (folder / "modules" / f"{module}.ko").write_bytes(data)
         init = folder / "init"
-        init.write_text(
-            INIT.format(root=ROOT, python=sys.executable, arguments=shlex.join(arguments))
-        )
+        init.write_text(init_script(arguments, btf))
         init.chmod(0o755)
         _archive([str(p.relative_to(folder)) for p in folder.rglob("*")], folder, target)
     return target
+
+
+def init_script(arguments: Sequence[str], btf: bool) -> str:
+    return INIT.format(
+        root=ROOT,
+        python=sys.executable,
+        prepare="" if btf else _HIDE_BTF,
+        arguments=shlex.join(arguments),
+    )
 
 
 class _Listing:

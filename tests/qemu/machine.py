@@ -18,8 +18,9 @@ from tests.qemu.kernels import Kernel
 from tests.qemu.rows import DONE, Row
 
 MEMORY_MIB = 448  # small, so that running out of it is quick; the root file system is in it too
-# Two CPUs, for what only happens between them. One host thread: 7.2 oopses with more.
-_MACHINE = ("-accel", "tcg,thread=single", "-cpu", "max", "-smp", "2", "-m", str(MEMORY_MIB))
+# Two CPUs, for what only happens between them; one host thread: 7.2 oopses with more. QEMU 7.2 now
+# and then spoils the flags after cmpxchg16b, on which 6.12 died while booting: so there is none.
+_MACHINE = ("-accel", "tcg,thread=single", "-cpu", "max,-cx16", "-smp", "2", "-m", f"{MEMORY_MIB}")
 _NOTHING_ELSE = ("-display", "none", "-monitor", "none", "-nic", "none", "-no-reboot")
 _KERNEL_LINE = "console=ttyS0 panic=-1 quiet psi=1 oops=panic"
 _LAST_WORDS = ("Kernel panic", "BUG:", "Oops", "guest driver:", "Error:", "error:")
@@ -46,7 +47,13 @@ class Plan(NamedTuple):
 
 
 def boot(kernel: Kernel, plan: Plan) -> Guest:
-    """Boots `kernel` and waits until its driver has ended."""
+    """Boots `kernel` and waits until its driver has ended. A kernel that dies before the driver
+    has said anything is the emulator's doing, and is booted once more."""
+    guest = _boot(kernel, plan)
+    return guest if guest.rows or not guest.trouble else _boot(kernel, plan)
+
+
+def _boot(kernel: Kernel, plan: Plan) -> Guest:
     folder = plan.folder
     initrd = folder / f"{kernel.series}.initrd"
     console, said = folder / f"{kernel.series}.console", folder / f"{kernel.series}.rows"

@@ -63,7 +63,11 @@ def _spread_off(cells: dict[tuple[str, str], dict[str, str]]) -> None:
 def _cell(row: Row) -> str:
     if not row.hooks:
         return "off"
-    return f"{row.events:.0f}{'' if row.counts else ' (!)'}"
+    return f"{_number(row.events)}{'' if row.counts else ' (!)'}"
+
+
+def _number(events: float) -> str:
+    return f"{events:.0f}" if events >= 10 or events == int(events) else f"{events:.2g}"
 
 
 def _notes(guests: Sequence[Guest], forced: bool) -> str:
@@ -82,8 +86,9 @@ def _of(row: Row, series: str) -> Iterator[str]:
     why = [*row.missing, row.reason.removeprefix(f"{row.program}: ")]
     if not row.events and not any(why):
         why.append("counted nothing")
-    passed_over = "; ".join(dict.fromkeys(row.refused)) if row.hooks else ""
-    if passed_over:
+    refused = [each for each in dict.fromkeys(row.refused) if each not in row.reason]
+    passed_over = "; ".join(refused)
+    if passed_over and row.hooks and not row.forced:
         why.append(f"passed over {passed_over}")
     text = "; ".join(filter(None, why))
     if text:

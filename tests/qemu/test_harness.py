@@ -122,3 +122,10 @@ def test_the_document_has_a_place_for_the_tables() -> None:
 def test_a_program_without_a_load_of_its_own_gets_all_of_them() -> None:
     assert workloads.load_for("timers") is workloads.start_timers
     assert workloads.load_for("a-new-one") is workloads.everything
+
+
+def test_the_first_process_starts_the_driver_and_hides_btf_only_if_asked() -> None:
+    script = initramfs.init_script(["--program", "a b"], btf=True)
+    assert "-m tests.qemu.guest --program 'a b' /dev/ttyS1" in script
+    assert "/sys/kernel/btf" not in script
+    assert "/sys/kernel/btf" in initramfs.init_script([], btf=False)

@@ -12,7 +12,6 @@ import signal
 import socket
 import struct
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
@@ -30,7 +29,8 @@ _LOOP_SET_FD = 0x4C00  # include/uapi/linux/loop.h
 
 class Want(NamedTuple):
     """Samples of `metric` (without prefix, "_count" for a histogram) with these labels must have
-    gone up by `at_least` in all; "" is any metric of the program."""
+    gone up by `at_least` in all, or be that much where they are gauges; "" is any metric of the
+    program."""
 
     metric: str = ""
     labels: Mapping[str, str] = {}
@@ -171,11 +171,12 @@ def talk_tcp() -> Sequence[Want]:
                 with there:
                     here.sendall(b"x" * 10000)
                     there.recv(10000)
-    return [Want()]
+    return [Want(at_least=20)]
 
 
 def lose_packets() -> Sequence[Want]:
     """SYNs to a listener whose queue is full are dropped, and sent again after a second."""
+    before = retransmitted()
     with ExitStack() as stack:
         server = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
         for _ in range(6):
@@ -183,21 +184,58 @@ def lose_packets() -> Sequence[Want]:
             connection.setblocking(False)
             connection.connect_ex(server.getsockname())
         time.sleep(2.5)
-    return [Want()]
+        sent_again = retransmitted() - before
+    assert sent_again > 0, "nothing was sent again"
+    return [Want("tcp_retransmits_total", at_least=sent_again)]
+
+
+def retransmitted() -> int:
+    names, values = (
+        line.split()
+        for line in Path("/proc/net/snmp").read_text().splitlines()
+        if line.startswith("Tcp:")
+    )
+    return int(values[names.index("RetransSegs")])
+
+
+def cut_windows() -> Sequence[Want]:
+    """A receiver whose buffer becomes too small for what it has not read yet: the next segment
+    makes the kernel cut its window to two segments (net/ipv4/tcp_input.c: tcp_clamp_window)."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        # the loopback's own are so large that two of them are no limit
+        server.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 1000)
+        for _ in range(5):
+            with socket.create_connection(server.getsockname()) as here:
+                there, _ = server.accept()
+                with there:
+                    here.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                    here.sendall(b"x" * 30000)
+                    there.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1024)
+                    here.setblocking(False)  # the window may close before all is sent
+                    with suppress(BlockingIOError):
+                        for _ in range(40):
+                            here.send(b"x" * 500)
+    return [
+        Want("tcp_window_clamps_total", at_least=5),
+        Want("tcp_congestion_state_seconds_total", {"state": "open"}, 0.001),
+    ]
 
 
 def reclaim_memory() -> Sequence[Want]:
-    """Reads files larger than the cgroup they are read in: clean pages go, and come back."""
-    (MOUNT / "large").write_bytes(os.urandom(12 * MIB))
+    """Reads a file larger than the cgroup it is read in: clean pages go, and come back."""
+    (MOUNT / "large").write_bytes(b"x" * (16 * MIB))
     os.sync()
+    # else its pages stay with the cgroup that wrote them
+    Path("/proc/sys/vm/drop_caches").write_text("1")
 
     def read() -> None:
         for _ in range(3):
-            (MOUNT / "large").read_bytes()
+            with (MOUNT / "large").open("rb", buffering=0) as file:
+                while file.read(MIB // 4):
+                    pass
 
-    # Python's own buffer counts as well, so half of the file has to go.
-    status = child(read, cgroup("reclaim", memory_max=str(16 * MIB)))
-    assert status in (0, signal.SIGKILL), f"the reading process ended with {status}"
+    status = child(read, cgroup("reclaim", memory_max=str(8 * MIB)))
+    assert status == 0, f"the reading process ended with {status}"
     return [Want()]
 
 
@@ -229,8 +267,16 @@ def be_busy() -> Sequence[Want]:
 
 
 def be_throttled() -> Sequence[Want]:
-    child(lambda: spin(1.0), cgroup("throttled", cpu_max="5000 50000"))
-    return [Want()]
+    throttled = cgroup("throttled", cpu_max="5000 50000")
+    before = times_throttled(throttled)
+    child(lambda: spin(1.0), throttled)
+    # the last one may not have ended yet, and on two CPUs each is throttled by itself
+    return [Want(at_least=(times_throttled(throttled) - before) // 2)]
+
+
+def times_throttled(folder: Path) -> int:
+    lines = (folder / "cpu.stat").read_text().splitlines()
+    return int(next(line.split()[1] for line in lines if line.startswith("nr_throttled")))
 
 
 def allocate() -> Sequence[Want]:
@@ -243,22 +289,29 @@ def allocate() -> Sequence[Want]:
 
 def import_modules() -> Sequence[Want]:
     """In Debian's own Python, which has the probes."""
-    script = "import json, sys; import string"
-    subprocess.run(["/usr/bin/python3", "-S", "-c", script], check=True, stderr=sys.stderr)
-    return [Want()]
+    run("/usr/bin/python3", "-S", "-c", "import bisect, colorsys")
+    return [Want(labels={"module": module}) for module in ("bisect", "colorsys")]
 
 
 def fail_syscalls() -> Sequence[Want]:
     for _ in range(100):
         with suppress(FileNotFoundError):
             Path("/nowhere").stat()
-    return [Want(at_least=100)]
+    return [
+        Want("syscalls_total", at_least=100),
+        Want("syscall_errors_total", {"errno": "ENOENT"}, 100),
+    ]
 
 
 def reclaim_directly() -> Sequence[Want]:
     """Leaves the whole machine so little memory that allocations must reclaim for themselves."""
     child(lambda: eat(1 << 40))
     return [Want()]
+
+
+def reclaim_both_ways() -> Sequence[Want]:
+    reclaim_memory()
+    return reclaim_directly()
 
 
 def everything() -> Sequence[Want]:
@@ -300,14 +353,14 @@ LOADS: Mapping[str, Load] = {
     "oomkill": run_out_of_memory,
     "uprobe": allocate,
     "usdt": import_modules,
-    "shrinklat": reclaim_memory,
+    "shrinklat": reclaim_both_ways,
     "accept-latency": talk_tcp,
     "bpf-jit": nothing,
     "cachestat": use_page_cache,
     "cgroup": compete_for_cpu,
     "llcstat": be_busy,
     "tcp-syn-backlog": talk_tcp,
-    "tcp-window-clamps": talk_tcp,
+    "tcp-window-clamps": cut_windows,
     "cfs-throttling": be_throttled,
     "tcp-retransmit": lose_packets,
     "softirq-latency": udp_echo,
