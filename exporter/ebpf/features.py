@@ -57,12 +57,18 @@ def no_kernel_btf(host: HostFs) -> str | None:
 
 
 def no_tracefs(host: HostFs) -> str | None:
-    if any((host.sys / place / "events").is_dir() for place in _TRACEFS):
+    if tracefs(host) is not None:
         return None
     return "tracefs is not mounted: mount -t tracefs nodev /sys/kernel/tracing"
 
 
 _TRACEFS = ("kernel/tracing", "kernel/debug/tracing")
+
+
+def tracefs(host: HostFs) -> Path | None:
+    """Where it is mounted; None where it is not."""
+    places = (host.sys / place for place in _TRACEFS)
+    return next((place for place in places if (place / "events").is_dir()), None)
 
 
 def no_tracepoint(group: str, event: str, host: HostFs) -> str | None:
