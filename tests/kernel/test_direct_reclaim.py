@@ -9,8 +9,8 @@ import pytest
 
 from exporter.ebpf.kernel import Options
 from tests.kernel.conftest import Load, numbers
-from tests.kernel.taskstats import Reclaims, delay_accounting, reclaims
 from tests.kernel.tasks import Task, by_way, ending, python_task
+from tests.kernel.taskstats import Reclaims, delay_accounting, reclaims
 from tests.kernel.tracing import tracing
 from tests.kernel.workloads import MemoryCgroup, memory_cgroup
 

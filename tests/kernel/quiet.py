@@ -1,0 +1,23 @@
+"""For counters of the whole machine: what others do only ever adds to what a test does.
+
+So the least of several rounds is the test's own, and may be compared exactly.
+"""
+
+from collections.abc import Callable, Hashable, Mapping
+from typing import TypeVar
+
+Key = TypeVar("Key", bound=Hashable)
+
+
+def least(
+    read: Callable[[], Mapping[Key, int]], work: Callable[[], None], rounds: int = 15
+) -> dict[Key, int]:
+    """By how much each number goes up while `work` is done, in its quietest round."""
+    found: dict[Key, int] = {}
+    for _ in range(rounds):
+        before = read()
+        work()
+        for key, value in read().items():
+            rise = value - before.get(key, 0)
+            found[key] = min(rise, found.get(key, rise))
+    return found
