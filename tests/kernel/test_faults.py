@@ -87,19 +87,20 @@ def test_bpf_and_perfmon_capabilities_are_enough(shipped: Path) -> None:
     assert said == [["tp_btf/timer_start"]]
 
 
-def test_without_kernel_btf_it_says_so(shipped: Path) -> None:
-    hidden = in_private_mounts("mount -t tmpfs none /sys/kernel/btf")
-    said, _ = attempt(hidden, shipped, "timers")
-    assert said == (
-        "timers: this kernel carries no BTF (/sys/kernel/btf/vmlinux is missing), want one built "
-        "with CONFIG_DEBUG_INFO_BTF, or a BTF file named as ebpf.btf in agent.yaml"
-    )
-
-
 UNMOUNT = "; ".join(
     f"while mountpoint -q {place}; do umount {place}; done"
     for place in ("/sys/kernel/debug/tracing", "/sys/kernel/debug", "/sys/kernel/tracing")
 )
+
+
+def test_without_kernel_btf_and_without_tracefs_it_says_both(shipped: Path) -> None:
+    hidden = in_private_mounts(f"{UNMOUNT}; mount -t tmpfs none /sys/kernel/btf")
+    said, _ = attempt(hidden, shipped, "timers")
+    assert said == (
+        "timers: hook 'timer starts' has no way into this kernel: tp_btf/timer_start: tp_btf needs "
+        "a kernel that carries BTF itself; tracepoint/timer/timer_start: tracefs is not mounted: "
+        "mount -t tracefs nodev /sys/kernel/tracing"
+    )
 
 
 def test_a_tracepoint_without_tracefs_says_how_to_mount_it(shipped: Path) -> None:

@@ -1,0 +1,108 @@
+"""One program loaded twice at once, first as this kernel has it best, then in another way, under
+one load: `python -m tests.kernel.beside '{"program": …}'` says what each has counted.
+
+A process of its own, in mounts of its own: so a kernel can be made to look as if it had no BTF.
+"""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from exporter.ebpf import kernel
+from exporter.ebpf.loaded import KernelProgram
+from exporter.errors import BpfError
+from tests.kernel.conftest import ROOT, numbers, shipped_program
+from tests.kernel.workloads import start_keepalive_timers
+
+MOUNT = "mountpoint -q /sys/kernel/tracing || mount -t tracefs nodev /sys/kernel/tracing"
+IN_PRIVATE = ("unshare", "--mount", "sh", "-ec", f'{MOUNT}; exec "$@"', "sh")
+
+
+class Outcome(NamedTuple):
+    """Of the second: the ELF sections taken, or why none is; problems though it runs. `counted`
+    is by map and key (hex) what the first and the second have added under the load."""
+
+    taken: list[str]
+    error: str | None
+    problems: list[str]
+    counted: dict[str, dict[str, list[int]]]
+
+    def totals(self, name: str) -> list[int]:
+        return [sum(both) for both in zip(*self.counted[name].values(), strict=True)]
+
+
+def beside(program: str, hide_btf: bool = False, **options: Any) -> Outcome:
+    """Runs it; `options` are of kernel.Options, for the second."""
+    wanted = json.dumps({"program": program, "hide_btf": hide_btf, "options": options})
+    done = subprocess.run(
+        [*IN_PRIVATE, sys.executable, "-m", "tests.kernel.beside", wanted],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return Outcome(**json.loads(done.stdout.splitlines()[-1]))
+
+
+def _system_calls() -> None:
+    for _ in range(20_000):
+        os.getppid()
+    with socket.socket() as never:
+        for _ in range(5_000):
+            never.connect_ex(("127.0.0.1", 1))
+
+
+LOADS: Mapping[str, Callable[[], None]] = {
+    "timers": lambda: start_keepalive_timers(20_000),
+    "raw-tracepoints": lambda: start_keepalive_timers(20_000),
+    "syscalls": _system_calls,
+}
+
+
+def _main(program: str, hide_btf: bool, options: dict[str, Any]) -> Outcome:
+    found = shipped_program(ROOT / "bpf", program)
+    first = kernel.load(found)
+    if hide_btf:
+        subprocess.run(["mount", "-t", "tmpfs", "none", "/sys/kernel/btf"], check=True)
+    try:
+        second = kernel.load(found, kernel.Options(**options))
+    except BpfError as error:
+        return Outcome([], str(error), [], {})
+    before = [_counts(each) for each in (first, second)]
+    LOADS[program]()
+    after = [_counts(each) for each in (first, second)]
+    taken = [section for hook in second.hooks for section in hook.taken or ()]
+    return Outcome(taken, None, list(second.problems), _differences(before, after))
+
+
+_Counts = dict[str, dict[str, int]]
+
+
+def _counts(program: KernelProgram) -> _Counts:
+    """Of the maps that are metrics: those that count. Keys in hex."""
+    return {
+        name: {key.hex(): sum(values[:-1]) or values[0] for key, values in found.items()}
+        for name, found in ((name, numbers(program, name)) for name in program.maps)
+    }
+
+
+def _differences(before: list[_Counts], after: list[_Counts]) -> dict[str, dict[str, list[int]]]:
+    return {
+        name: {
+            key: [
+                now[name].get(key, 0) - then[name].get(key, 0)
+                for then, now in zip(before, after, strict=True)
+            ]
+            for key in after[0][name].keys() | after[1][name].keys()
+        }
+        for name in after[0]
+    }
+
+
+if __name__ == "__main__":
+    print(json.dumps(_main(**json.loads(sys.argv[1]))._asdict()))
