@@ -42,6 +42,8 @@ from exporter.web.server import serve
 
 # So that a render thread does not keep the loop waiting for Python's default 5 ms.
 SWITCH_INTERVAL_SECONDS = 0.0002
+# How often keys that stopped changing are looked for, in programs that want it.
+UPKEEP_SECONDS = 10.0
 
 log = logging.getLogger(__name__)
 
@@ -122,6 +124,7 @@ class Agent:
                     group.create_task(self._sample()),
                     group.create_task(self._begin(urls(sockets), show)),
                     group.create_task(self._reload_on(hangup)),
+                    group.create_task(self._keep_up()),
                 ]
                 await serve(app, sockets, self._stop)
                 for task in besides:
@@ -207,6 +210,11 @@ class Agent:
     async def _sample(self) -> None:
         interval = self._config.usage.interval
         await self._sampler.run(interval, self._latest.put, pause_until(self._stop))
+
+    async def _keep_up(self) -> None:
+        while True:
+            await asyncio.sleep(UPKEEP_SECONDS)
+            await in_thread(self._programs.keep_up, "upkeep")
 
     async def _reload_on(self, hangup: asyncio.Event) -> None:
         while True:

@@ -107,6 +107,12 @@ class FakeMap:
                 )
         return MapRows(b"".join(self.rows), b"".join(values), len(values))
 
+    def delete(self, keys: Sequence[bytes]) -> None:
+        if self.error is not None:
+            raise self.error
+        for key in keys:
+            self.rows.pop(key, None)
+
 
 @dataclass
 class FakeProgram:

@@ -16,12 +16,11 @@ from exporter.ebpf.elf import BpfObject, verify_object
 from exporter.ebpf.layout import (
     EVENTS,
     Finding,
-    MetricSpec,
     is_row_per_bucket,
     key_sizes,
     map_findings,
 )
-from exporter.ebpf.spec import HistogramSpec, LabelSpec, Program, ProgramSpec
+from exporter.ebpf.spec import HistogramSpec, LabelSpec, MetricSpec, Program, ProgramSpec
 from exporter.errors import BpfError, Problem
 
 LineOf = Callable[[Path, str], int]

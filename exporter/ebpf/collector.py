@@ -13,11 +13,13 @@ from typing import NamedTuple
 from prometheus_client import Metric
 from prometheus_client.registry import Collector
 
+from exporter.clock import Clock, SystemClock
 from exporter.ebpf.elf import BpfObject
+from exporter.ebpf.eviction import Eviction
 from exporter.ebpf.layout import Layout, layout_of, needs_types
-from exporter.ebpf.mapmetric import Decode, MapMetric, MetricSpec
+from exporter.ebpf.mapmetric import Decode, MapMetric
 from exporter.ebpf.maps import LoadedProgram, MapRows
-from exporter.ebpf.spec import CounterSpec, ProgramSpec
+from exporter.ebpf.spec import CounterSpec, MetricSpec, ProgramSpec, evict_after
 from exporter.errors import BpfError, KernmeshError
 from exporter.metrics.table import FastFamily, Kind, Shape
 
@@ -43,6 +45,7 @@ class ProgramCollector:
         max_series: int,
         label_decoders: Mapping[str, Sequence[Decode]],
         declared: BpfObject | None = None,
+        clock: Clock | None = None,
     ) -> None:
         self.loaded = loaded
         self.metrics: list[MapMetric] = []
@@ -69,6 +72,28 @@ class ProgramCollector:
                 self.metrics.append(made)
             except KernmeshError as error:
                 self._problems.append(str(error))
+        self.evictions = self._evictions(clock or SystemClock())
+        self._said: set[str] = set()
+
+    def _evictions(self, clock: Clock) -> list[Eviction]:
+        by_map: dict[str, list[MapMetric]] = {}
+        for metric in self.metrics:
+            if evict_after(metric.spec):
+                by_map.setdefault(metric.spec.map_name, []).append(metric)
+        return [
+            Eviction(self.loaded.maps[name], metrics, evict_after(metrics[0].spec), clock)
+            for name, metrics in by_map.items()
+        ]
+
+    def keep_up(self) -> None:
+        """What is to be done now and then, scraped or not; never while it is being collected."""
+        for eviction in self.evictions:
+            try:
+                eviction.run()
+            except BpfError as error:
+                if str(error) not in self._said:
+                    self._said.add(str(error))
+                    log.warning("program %s: evict_after: %s", self.name, error)
 
     @property
     def name(self) -> str:
@@ -204,6 +229,12 @@ _REFUSED = _Fact(
     "Updates that the kernel refused, mostly because the map is full.",
     ("program", "map"),
 )
+_EVICTED = _Fact(
+    "counter",
+    "kernmesh_ebpf_map_evicted_keys_total",
+    "Keys taken out of the map because they had stopped changing (evict_after).",
+    ("program", "map"),
+)
 _FOLDED = _Fact(
     "gauge",
     "kernmesh_ebpf_series_folded",
@@ -264,8 +295,8 @@ class _Status:
     def _facts(self) -> tuple[_Fact, ...]:
         upstream = (self._configs, self._errors, self._info, self._attached)
         runs = (self._run_time, self._run_count)
-        states = (_UP, _OFF, _HOOK, _ENTRIES, _MAX_ENTRIES, _BYTES, _REFUSED, _FOLDED, _CACHED)
-        return (*upstream, *runs, *states)
+        states = (_UP, _OFF, _HOOK, _ENTRIES, _MAX_ENTRIES, _BYTES, _REFUSED, _EVICTED)
+        return (*upstream, *runs, *states, _FOLDED, _CACHED)
 
     def collect_names(self, names: Collection[str]) -> Iterable[Metric]:
         if {fact.name for fact in self._facts()}.isdisjoint(names):
@@ -301,6 +332,8 @@ class _Status:
             found[_MAX_ENTRIES][program.name, name] = info.max_entries
             if info.bytes is not None:
                 found[_BYTES][program.name, name] = info.bytes
+        for eviction in program.evictions:
+            found[_EVICTED][program.name, eviction.map_name] = eviction.evicted
         for metric in program.metrics:
             if metric.entries is not None:
                 found[_ENTRIES][program.name, metric.spec.map_name] = metric.entries

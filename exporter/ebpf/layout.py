@@ -12,10 +12,9 @@ from exporter.ebpf.btf import Btf
 from exporter.ebpf.elf import Map
 from exporter.ebpf.fields import Part, find_field
 from exporter.ebpf.hist import bucket_numbers, struct_width
-from exporter.ebpf.spec import CounterSpec, GaugeSpec, HistogramSpec, LabelSpec
+from exporter.ebpf.spec import CounterSpec, HistogramSpec, LabelSpec, MetricSpec, evict_after
 from exporter.errors import BpfError
 
-MetricSpec = CounterSpec | GaugeSpec | HistogramSpec
 Finding = tuple[str, str]
 
 # include/uapi/linux/bpf.h, enum bpf_map_type
@@ -23,6 +22,7 @@ PER_CPU = frozenset((5, 6, 10))
 READABLE = {1: "hash", 2: "array", 5: "percpu_hash", 6: "percpu_array", 9: "lru_hash"}
 READABLE |= {10: "lru_percpu_hash"}
 EVENTS = {4: "perf_event_array", 27: "ringbuf"}
+_ARRAYS = (2, 6)
 _WORD = 8
 _COUNTS = (8, 4)  # u64; a u32 is read too
 _NO_KEY = 4  # without labels a map still has a key, the u32 0
@@ -106,6 +106,8 @@ def map_findings(spec: MetricSpec, found: Map, btf: Btf | None) -> Iterator[Find
         yield from _field_findings(spec, found, btf)
     else:
         yield from _key_findings(spec, found, btf)
+    if evict_after(spec) and found.type in _ARRAYS:
+        yield "evict_after", f"map {found.name!r} is {_kind(found)}, whose keys cannot be deleted"
     yield from _value_findings(spec, found, btf)
 
 

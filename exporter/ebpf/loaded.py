@@ -78,6 +78,12 @@ class KernelMap:
                 self.refresh()
             return self._reader()
 
+    def delete(self, keys: Sequence[bytes]) -> None:
+        if self._reader is None:
+            raise BpfError(f"map {self._info.name}: a {self._info.kind} map has no rows")
+        with self._life.held(f"map {self._info.name}"):
+            self._reader.delete(keys)
+
     def empty(self) -> None:
         """For `refresh` only, while the program is held."""
         if self._reader is not None:

@@ -4,7 +4,7 @@ The rule: columns of numbers, no Python code per row while no key comes or goes.
 seam (maps.py) and the YAML's layouts (FORMATS section 1), no programs and no other metrics.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import reduce
 from operator import add
 from struct import iter_unpack
@@ -13,13 +13,13 @@ from exporter.decoders.provisional import Provisional
 from exporter.ebpf import hist
 from exporter.ebpf.layout import Layout, is_split_by_cpu
 from exporter.ebpf.maps import BpfMap, MapRows
-from exporter.ebpf.spec import CounterSpec, GaugeSpec, HistogramSpec
+from exporter.ebpf.spec import GaugeSpec, HistogramSpec
+from exporter.ebpf.spec import MetricSpec as MetricSpec
 from exporter.errors import DecodeError, KernmeshError
 from exporter.metrics.gotext import GoTexts
 from exporter.metrics.rows import Rows, Words
 from exporter.metrics.table import Column, FastFamily, Kind, Shape
 
-MetricSpec = CounterSpec | GaugeSpec | HistogramSpec
 Decode = Callable[[bytes], str]
 """Key bytes of one label → text. Raises SkipRow or DecodeError; a Provisional text is asked for
 again later."""
@@ -167,7 +167,7 @@ class MapMetric:
         self.entries = None
         rows = (read or self._map.read)()
         self.entries = rows.count
-        self.rows.see(rows.keys, self._map.info.key_size, self._suffixes)
+        self.see(rows)
         columns = self.rows.spread(self._inputs(rows.values))
         lines = self.rows.lines
         if self._hist is None:
@@ -183,6 +183,17 @@ class MapMetric:
         counts, sums = hist.cumulative(columns, hist.multiplier(self._hist))
         numbers: list[Sequence[float]] = [*counts, sums]
         return FastFamily(self.shape, lines, list(map(Column, numbers, self._texts)))
+
+    def see(self, rows: MapRows) -> None:
+        """These are the map's keys now."""
+        self.rows.see(rows.keys, self._map.info.key_size, self._suffixes)
+
+    def rows_of(self, key: bytes) -> Iterator[str]:
+        """The rows that a key is a part of, as `Rows.row_of`."""
+        for suffix in self._suffixes or (b"",):
+            row = self.rows.row_of(key + suffix)
+            if row is not None:
+                yield row
 
     def _inputs(self, values: bytes) -> list[list[int]]:
         """Per word of the value: one number per key (and CPU, if split)."""

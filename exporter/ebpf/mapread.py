@@ -6,7 +6,7 @@ before 5.6, per-CPU arrays before 5.13). It must not know what keys and values m
 
 import ctypes
 import errno
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from exporter.ebpf.libbpf import Libbpf, LibbpfError
 from exporter.ebpf.maps import MapInfo, MapRows
@@ -123,9 +123,13 @@ class Reader:
     def empty(self) -> None:
         """Deletes every row of a hash."""
         rows, size = self(), self._info.key_size
-        for start in range(0, rows.count * size, size):
+        starts = range(0, rows.count * size, size)
+        self.delete(rows.keys[start : start + size] for start in starts)
+
+    def delete(self, keys: Iterable[bytes]) -> None:
+        for key in keys:
             try:
-                self._lib.call("bpf_map_delete_elem", self._fd, rows.keys[start : start + size])
+                self._lib.call("bpf_map_delete_elem", self._fd, key)
             except LibbpfError as error:
                 if error.errno != errno.ENOENT:
                     raise

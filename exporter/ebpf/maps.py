@@ -44,6 +44,11 @@ class BpfMap(Protocol):
 
         Raises BpfError where the kernel refuses."""
 
+    def delete(self, keys: Sequence[bytes]) -> None:
+        """Takes these keys out; one that is gone already is no error.
+
+        Raises BpfError where the kernel refuses, as it does for arrays."""
+
 
 class AttachedFunction(NamedTuple):
     """A BPF function that is in the kernel. `hook` is its ELF section ("tp_btf/timer_start").

@@ -68,6 +68,12 @@ class Programs:
             kept = {id(entry.collector) for entry in now.values()}
             self._end(e.collector for e in before.values() if id(e.collector) not in kept)
 
+    def keep_up(self) -> None:
+        """What programs need now and then, while nothing is collected."""
+        with self._changing, self._quiet():
+            for collector in self.running:
+                collector.keep_up()
+
     def _show(
         self, order: Sequence[str], now: Mapping[str, _Entry], off: Mapping[str, str]
     ) -> None:

@@ -5,10 +5,10 @@ Pure: reads text, knows neither objects nor kernels. Structs mirror the file key
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple, TypeAlias
 
 from msgspec import Meta, Struct
 
@@ -81,7 +81,9 @@ class CounterSpec(Struct, frozen=True, forbid_unknown_fields=True):
 
     Ours, in every kind of metric: `map` is the map's name where it is not the metric's, so
     that several metrics can come from one map; `value` is the member of the value's struct.
-    `multiplier` makes the metric's unit of the map's, such as seconds of nanoseconds."""
+    `multiplier` makes the metric's unit of the map's, such as seconds of nanoseconds.
+    After `evict_after` without a change a key is taken out of its map; 0 is never. Not for maps
+    that the program itself reads, so not for gauges."""
 
     name: MetricName
     help: str = ""
@@ -91,6 +93,7 @@ class CounterSpec(Struct, frozen=True, forbid_unknown_fields=True):
     map: CName | None = None
     value: FieldPath = ""
     multiplier: Multiplier = 1.0
+    evict_after: GoDuration = GoDuration("0")
 
     @property
     def map_name(self) -> str:
@@ -137,6 +140,7 @@ class HistogramSpec(Struct, frozen=True, forbid_unknown_fields=True):
     labels: tuple[LabelSpec, ...] = ()
     map: CName | None = None
     value: FieldPath = ""
+    evict_after: GoDuration = GoDuration("0")
 
     @property
     def map_name(self) -> str:
@@ -179,13 +183,20 @@ class HistogramSpec(Struct, frozen=True, forbid_unknown_fields=True):
             yield Fault(("bucket_min",), "too small", self.bucket_min, "at least 0", also[:1])
 
 
+MetricSpec: TypeAlias = CounterSpec | GaugeSpec | HistogramSpec
+
+
 class MetricsSpec(Struct, frozen=True, forbid_unknown_fields=True):
     counters: tuple[CounterSpec, ...] = ()
     gauges: tuple[GaugeSpec, ...] = ()
     histograms: tuple[HistogramSpec, ...] = ()
 
     def faults(self) -> Iterator[Fault]:
-        lists = {key: getattr(self, key) for key in ("counters", "gauges", "histograms")}
+        lists: dict[str, Sequence[MetricSpec]] = {
+            "counters": self.counters,
+            "gauges": self.gauges,
+            "histograms": self.histograms,
+        }
         seen: dict[str, str] = {}
         for key, metrics in lists.items():
             for index, metric in enumerate(metrics):
@@ -193,6 +204,7 @@ class MetricsSpec(Struct, frozen=True, forbid_unknown_fields=True):
                     first = f"is there twice, first as {seen[metric.name]}"
                     yield Fault((key, index, "name"), first, metric.name)
                 seen.setdefault(metric.name, f"{key}[{index}]")
+        yield from _eviction_faults(lists)
 
 
 class SpanSpec(Struct, frozen=True, forbid_unknown_fields=True):
@@ -311,11 +323,34 @@ def _field_faults(labels: Sequence[LabelSpec]) -> Iterator[Fault]:
             yield Fault(("labels", index, "padding"), "beside a field", label.padding, want)
 
 
+def _eviction_faults(lists: Mapping[str, Sequence[MetricSpec]]) -> Iterator[Fault]:
+    """A key of a map goes for all of its metrics or for none."""
+    first: dict[str, MetricSpec] = {}
+    for key, metrics in lists.items():
+        for index, metric in enumerate(metrics):
+            before = first.setdefault(metric.map_name, metric)
+            if evict_after(before) != evict_after(metric):
+                want = f"the same as {before.name}, which is from map {metric.map_name} too"
+                got = evict_after(metric)
+                place: tuple[str | int, ...] = (key, index)
+                if not isinstance(metric, GaugeSpec):
+                    place = (*place, "evict_after")
+                yield Fault(place, "has another evict_after", got, want)
+
+
+def evict_after(metric: MetricSpec) -> GoDuration:
+    """0 is never. Gauges are state of their program's."""
+    return GoDuration("0") if isinstance(metric, GaugeSpec) else metric.evict_after
+
+
 def _event_faults(spec: CounterSpec) -> Iterator[Fault]:
     """Events are bytes: no type is declared for them."""
     want = "none with perf_event_array: an event's type is not known"
     if spec.value:
         yield Fault(("value",), "not possible", spec.value, want)
+    if spec.evict_after:
+        alternative = "flush_interval, which events have instead"
+        yield Fault(("evict_after",), "not possible", spec.evict_after, alternative)
     for index, label in enumerate(spec.labels):
         if label.field:
             yield Fault(("labels", index, "field"), "not possible", label.field, want)

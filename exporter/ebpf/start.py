@@ -13,8 +13,7 @@ from exporter.ebpf import kernel
 from exporter.ebpf.collector import ProgramCollector
 from exporter.ebpf.elf import BpfObject, verify_object
 from exporter.ebpf.layout import needs_types
-from exporter.ebpf.mapmetric import MetricSpec
-from exporter.ebpf.spec import Program, ProgramSpec
+from exporter.ebpf.spec import MetricSpec, Program, ProgramSpec
 from exporter.errors import BpfError, DecodeError
 
 
@@ -43,6 +42,7 @@ def start(program: Program, settings: Settings, context: DecodeContext) -> Progr
         settings.max_series,
         decoders,
         declared,
+        context.clock,
     )
 
 

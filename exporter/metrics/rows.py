@@ -88,6 +88,12 @@ class Rows:
         """How many keys are held in words: never more than the map had at the last read."""
         return len(self._places)
 
+    def row_of(self, key: bytes) -> str | None:
+        """The row that a key of the last `see` is a part of; None where it is left out, or
+        summed into "other"."""
+        place = self._places.get(key, _OUT)
+        return None if place.ident == self._other[0] and self._shape.labels else place.ident
+
     @property
     def folded(self) -> int:
         """How many keys are summed into "other" now."""

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from exporter.config import GoDuration
 from exporter.ebpf.check import check_programs
 from exporter.ebpf.elf import verify_object
 from exporter.ebpf.spec import (
@@ -204,6 +205,13 @@ def test_a_program_that_fits_its_object_has_no_problem(check: Check, spec: Progr
             valued("wide_values", "operation", label("f")),
             "metrics.counters[0].value: field 'operation' of map 'wide_values''s value has 1 bytes,"
             " want 8 (u64)",
+        ),
+        (
+            ProgramSpec(
+                metrics=MetricsSpec((CounterSpec("plain_total", evict_after=GoDuration("1m")),))
+            ),
+            "metrics.counters[0].evict_after: map 'plain_total' is array, whose keys cannot be "
+            "deleted",
         ),
         (
             valued("wide_value", "device", label("f")),

@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import sys
 import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from exporter.ebpf.elf import verify_object
 from exporter.ebpf.spec import Program, read_program
 from exporter.ebpf.start import Settings, start
 from exporter.hostfs import HostFs
+from exporter.testing import FakeClock
 
 pytestmark = pytest.mark.bpf
 
@@ -222,3 +224,53 @@ def test_the_kernel_s_types_are_let_go_of(compiled: Path) -> None:
         tracemalloc.stop()
     assert peak > 4_000_000
     assert kept < 100_000
+
+
+def test_keys_that_stopped_changing_leave_the_map_in_the_kernel(started: Start) -> None:
+    clock = FakeClock()
+    collector = started(
+        "fields",
+        """
+        metrics:
+          counters:
+            - name: calls_by_process_total
+              map: calls
+              value: calls
+              evict_after: 10m
+              labels:
+                - {name: pid, field: process, decoders: [{name: uint}]}
+        """,
+        DecodeContext.of(clock=clock),
+    )
+    bpf_map = collector.loaded.maps["calls"]
+    other = subprocess.run(
+        [sys.executable, "-c", "import os; os.getpriority(os.PRIO_USER, 0); print(os.getpid())"],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    ask_priorities(1)
+    own, theirs = labels(pid=OWN["pid"]), labels(pid=other.stdout.strip())
+    before = samples(collector)["e_calls_by_process_total"]
+    assert before[own] == before[theirs] == 1
+    collector.keep_up()
+    clock.advance(599)
+    ask_priorities(1)
+    collector.keep_up()
+    clock.advance(1)
+    collector.keep_up()
+    after = samples(collector)["e_calls_by_process_total"]
+    assert after[own] == 2
+    assert theirs not in after
+    assert bpf_map.read().count == len(after)
+
+
+def test_a_key_that_is_gone_already_is_no_error(started: Start) -> None:
+    collector = started("fields", FIELDS)
+    bpf_map = collector.loaded.maps["calls"]
+    ask_priorities(1)
+    size, rows = bpf_map.info.key_size, bpf_map.read()
+    keys = [rows.keys[at : at + size] for at in range(0, len(rows.keys), size)]
+    bpf_map.delete(keys)
+    bpf_map.delete(keys)
+    assert bpf_map.read().count == 0
