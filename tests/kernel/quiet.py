@@ -10,11 +10,16 @@ Key = TypeVar("Key", bound=Hashable)
 
 
 def least(
-    read: Callable[[], Mapping[Key, int]], work: Callable[[], None], rounds: int = 15
+    read: Callable[[], Mapping[Key, int]],
+    work: Callable[[], object],
+    rounds: int = 15,
+    prepare: Callable[[], object] = lambda: None,
 ) -> dict[Key, int]:
-    """By how much each number goes up while `work` is done, in its quietest round."""
+    """By how much each number goes up while `work` is done, in its quietest round. `prepare`
+    goes before each round and does not count."""
     found: dict[Key, int] = {}
     for _ in range(rounds):
+        prepare()
         before = read()
         work()
         for key, value in read().items():
