@@ -19,7 +19,7 @@ from exporter.ebpf.attach import attach, is_perf_event
 from exporter.ebpf.elf import verify_object
 from exporter.ebpf.hooks import HookReport, Refusal, functions_to_try, hooks_of
 from exporter.ebpf.layout import is_split_by_cpu
-from exporter.ebpf.loaded import KernelProgram
+from exporter.ebpf.loaded import HeldObject, KernelProgram
 from exporter.ebpf.objectfile import read_object
 from exporter.ebpf.spec import CounterSpec, GaugeSpec, Program, ProgramSpec
 from exporter.ebpf.verifier import telling_line
@@ -153,13 +153,10 @@ class _Loader:
                 self._refuse(refusals)
                 continue
             try:
+                held = HeldObject(self._lib, obj, functions)
                 return KernelProgram(
-                    self._lib,
-                    self._program.name,
-                    obj,
-                    functions,
-                    self.reports(),
-                    self._options.batch,
+                    *(self._lib, self._program.name, "core", held),
+                    *(self.reports(), self._options.batch),
                 )
             except BaseException:
                 obj.close()

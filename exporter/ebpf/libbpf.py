@@ -140,7 +140,9 @@ class _ProgInfo(ctypes.Structure):
 class _MapInfo(ctypes.Structure):
     """struct bpf_map_info, its first half."""
 
-    _fields_ = [(name, ctypes.c_uint32) for name in ("type", "id", "key_size", "value_size")]
+    _fields_ = [
+        (name, ctypes.c_uint32) for name in ("type", "id", "key_size", "value_size", "max_entries")
+    ]
 
 
 class ProgramInfo(NamedTuple):
@@ -152,6 +154,16 @@ class ProgramInfo(NamedTuple):
     run_time_ns: int
     run_count: int
     missed: int | None
+
+
+class MapFacts(NamedTuple):
+    """What the kernel knows of a loaded map; sizes in bytes."""
+
+    kind: str
+    id: int
+    key_size: int
+    value_size: int
+    max_entries: int
 
 
 class Variable(NamedTuple):
@@ -200,6 +212,17 @@ _PROTOTYPES: Mapping[str, tuple[Any, tuple[Any, ...]]] = {
     "bpf_map__initial_value": (_POINTER, (_POINTER, ctypes.POINTER(_SIZE))),
     "bpf_map__fd": (_INT, (_POINTER,)),
     "bpf_map_lookup_elem": (_INT, (_INT, _POINTER, _POINTER)),
+    "ring_buffer__new": (_POINTER, (_INT, _POINTER, _POINTER, _POINTER)),
+    "ring_buffer__epoll_fd": (_INT, (_POINTER,)),
+    "ring_buffer__consume": (_INT, (_POINTER,)),
+    "ring_buffer__free": (None, (_POINTER,)),
+    "perf_buffer__new": (
+        _POINTER,
+        (_INT, _SIZE, _POINTER, _POINTER, _POINTER, _POINTER),
+    ),
+    "perf_buffer__epoll_fd": (_INT, (_POINTER,)),
+    "perf_buffer__consume": (_INT, (_POINTER,)),
+    "perf_buffer__free": (None, (_POINTER,)),
     "bpf_map_update_elem": (_INT, (_INT, _POINTER, _POINTER, ctypes.c_uint64)),
     "bpf_map_delete_elem": (_INT, (_INT, _POINTER)),
     "bpf_map_get_next_key": (_INT, (_INT, _POINTER, _POINTER)),
@@ -291,6 +314,20 @@ class Libbpf:
     def possible_cpus(self) -> int:
         return self.call("libbpf_num_possible_cpus")
 
+    def program_info(self, fd: int) -> ProgramInfo:
+        """Of a loaded function."""
+        info, size = _ProgInfo(), _U32(ctypes.sizeof(_ProgInfo))
+        self.call("bpf_obj_get_info_by_fd", fd, ctypes.byref(info), ctypes.byref(size))
+        missed = info.recursion_misses if size.value >= ctypes.sizeof(_ProgInfo) else None
+        return ProgramInfo(info.id, bytes(info.tag).hex(), info.run_time_ns, info.run_cnt, missed)
+
+    def map_facts(self, fd: int) -> MapFacts:
+        """Of a loaded map."""
+        info, size = _MapInfo(), _U32(ctypes.sizeof(_MapInfo))
+        self.call("bpf_obj_get_info_by_fd", fd, ctypes.byref(info), ctypes.byref(size))
+        kind = MAP_KINDS.get(info.type, f"type {info.type}")
+        return MapFacts(kind, info.id, info.key_size, info.value_size, info.max_entries)
+
     def try_trivial_program(self) -> None:
         """Loads and frees `return 0`: LibbpfError says that no BPF is to be had at all."""
         # BPF_MOV64_IMM(r0, 0), BPF_EXIT_INSN()
@@ -350,11 +387,7 @@ class Function:
         return self._lib.pointer("bpf_program__attach_perf_event", self._handle, fd)
 
     def info(self) -> ProgramInfo:
-        info, size = _ProgInfo(), _U32(ctypes.sizeof(_ProgInfo))
-        fd = self._lib.call("bpf_program__fd", self._handle)
-        self._lib.call("bpf_obj_get_info_by_fd", fd, ctypes.byref(info), ctypes.byref(size))
-        missed = info.recursion_misses if size.value >= ctypes.sizeof(_ProgInfo) else None
-        return ProgramInfo(info.id, bytes(info.tag).hex(), info.run_time_ns, info.run_cnt, missed)
+        return self._lib.program_info(self._lib.call("bpf_program__fd", self._handle))
 
 
 class Map:
@@ -394,9 +427,7 @@ class Map:
 
     @property
     def id(self) -> int:
-        info, size = _MapInfo(), _U32(ctypes.sizeof(_MapInfo))
-        self._lib.call("bpf_obj_get_info_by_fd", self.fd, ctypes.byref(info), ctypes.byref(size))
-        return cast(int, info.id)
+        return self._lib.map_facts(self.fd).id
 
     def write_initial(self, offset: int, data: bytes) -> None:
         """Before load: changes the initial value of a section's map (.rodata, .data, .bss)."""

@@ -7,8 +7,9 @@ import contextlib
 import ctypes
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Literal, Protocol
 
 from exporter.ebpf import budget, libbpf
 from exporter.ebpf.hooks import HookReport
@@ -43,13 +44,94 @@ class Lifetime:
             yield first
 
 
+class MapInKernel(Protocol):
+    """A map that a backend has loaded; sizes in bytes."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def key_size(self) -> int: ...
+    @property
+    def value_size(self) -> int: ...
+    @property
+    def max_entries(self) -> int: ...
+    @property
+    def id(self) -> int: ...
+    @property
+    def fd(self) -> int: ...
+
+
+class FunctionInKernel(Protocol):
+    """A function that a backend has loaded and attached; `section` as its object has it."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def section(self) -> str: ...
+    def info(self) -> libbpf.ProgramInfo: ...
+
+
+class Held(Protocol):
+    """What a backend holds open while a program runs. `snapshots` are maps that `iterate` fills
+    anew; `refused` counts updates that maps refused, by map."""
+
+    @property
+    def functions(self) -> Sequence[FunctionInKernel]: ...
+    @property
+    def maps(self) -> Sequence[MapInKernel]: ...
+    @property
+    def snapshots(self) -> Collection[str]: ...
+    def iterate(self) -> None: ...
+    def refused(self) -> Mapping[str, int]: ...
+    def close(self) -> None: ...
+
+
+class HeldObject:
+    """An object in libbpf's hands (Held)."""
+
+    def __init__(self, lib: libbpf.Libbpf, obj: libbpf.Object, attached: Sequence[str]) -> None:
+        self._lib, self._object = lib, obj
+        self.functions = [each for each in obj.functions if each.name in attached]
+        self.maps = [each for each in obj.maps if not each.internal]
+        names = {each.name for each in self.maps}
+        self.snapshots = names & {
+            name.removeprefix(_SNAPSHOT)
+            for name in obj.variables(".rodata")
+            if name.startswith(_SNAPSHOT)
+        }
+        self._bss = next((m for m in obj.maps if m.internal and m.name.endswith(".bss")), None)
+        self._refused = {
+            variable.removeprefix(_REFUSED): place.offset
+            for variable, place in obj.variables(".bss").items()
+            if variable.startswith(_REFUSED) and variable.removeprefix(_REFUSED) in names
+        }
+
+    def iterate(self) -> None:
+        self._object.iterate()
+
+    def refused(self) -> Mapping[str, int]:
+        if self._bss is None or not self._refused:
+            return {}
+        values = ctypes.create_string_buffer(self._bss.value_size)
+        self._lib.call("bpf_map_lookup_elem", self._bss.fd, bytes(4), values)
+        return {
+            name: int.from_bytes(values.raw[offset : offset + 8], sys.byteorder)
+            for name, offset in self._refused.items()
+        }
+
+    def close(self) -> None:
+        self._object.close()
+
+
 class KernelMap:
     """A loaded map (maps.BpfMap). `refresh`, if there is one, is called before each read."""
 
     refresh: Callable[[], None] | None = None
 
     def __init__(
-        self, lib: libbpf.Libbpf, loaded: libbpf.Map, cpus: int, batch: bool, life: Lifetime
+        self, lib: libbpf.Libbpf, loaded: MapInKernel, cpus: int, batch: bool, life: Lifetime
     ) -> None:
         kind = loaded.kind
         self._info = MapInfo(
@@ -91,42 +173,32 @@ class KernelMap:
 
 
 class KernelProgram:
-    """A loaded and attached object (maps.LoadedProgram), and `hooks`: what became of each."""
+    """A program that a backend has loaded and attached (maps.LoadedProgram), and `hooks`: what
+    became of each. It closes what is held."""
 
     def __init__(
         self,
         lib: libbpf.Libbpf,
         name: str,
-        obj: libbpf.Object,
-        attached: Sequence[str],
+        backend: Literal["core", "bcc"],
+        held: Held,
         hooks: Sequence[HookReport],
         batch: bool,
     ) -> None:
-        self._lib, self._name, self._object = lib, name, obj
+        self._name, self._held = name, held
+        self.backend = backend
         self._hooks = tuple(hooks)
         self._problems = tuple(
             f"{hook.name}: {hook.reason}" for hook in hooks if hook.taken is None
         )
         self._life = Lifetime()
-        self._functions = [function for function in obj.functions if function.name in attached]
         cpus = lib.possible_cpus()
         self._maps = {
-            loaded.name: KernelMap(lib, loaded, cpus, batch, self._life)
-            for loaded in obj.maps
-            if not loaded.internal
+            loaded.name: KernelMap(lib, loaded, cpus, batch, self._life) for loaded in held.maps
         }
-        constants = obj.variables(".rodata")
-        self._snapshots = [
-            each for name, each in self._maps.items() if f"{_SNAPSHOT}{name}" in constants
-        ]
+        self._snapshots = [each for name, each in self._maps.items() if name in held.snapshots]
         for each in self._snapshots:
             each.refresh = self._take_snapshot
-        self._bss = next((m for m in obj.maps if m.internal and m.name.endswith(".bss")), None)
-        self._refused = {
-            variable.removeprefix(_REFUSED): place.offset
-            for variable, place in obj.variables(".bss").items()
-            if variable.startswith(_REFUSED) and variable.removeprefix(_REFUSED) in self._maps
-        }
 
     @property
     def name(self) -> str:
@@ -148,30 +220,23 @@ class KernelProgram:
         """Maps of what there is now (SNAPSHOT_MAP) are filled anew by the program's iterators."""
         for each in self._snapshots:
             each.empty()
-        self._object.iterate()
+        self._held.iterate()
 
     def functions(self) -> Sequence[AttachedFunction]:
         with self._life.held(self._name):
-            return [_described(function) for function in self._functions]
+            return [_described(function) for function in self._held.functions]
 
     def refused_updates(self) -> Mapping[str, int]:
-        if self._bss is None or not self._refused:
-            return {}
-        values = ctypes.create_string_buffer(self._bss.value_size)
         with self._life.held(self._name):
-            self._lib.call("bpf_map_lookup_elem", self._bss.fd, bytes(4), values)
-        return {
-            name: int.from_bytes(values.raw[offset : offset + 8], sys.byteorder)
-            for name, offset in self._refused.items()
-        }
+            return self._held.refused()
 
     def close(self) -> None:
         with self._life.ending() as first:
             if first:
-                self._object.close()
+                self._held.close()
 
 
-def _described(function: libbpf.Function) -> AttachedFunction:
+def _described(function: FunctionInKernel) -> AttachedFunction:
     info = function.info()
     return AttachedFunction(
         name=function.name,
