@@ -10,7 +10,9 @@
 
 // One step through the kernel's structs: a plain load where the verifier knows what `p` points to
 // (tp_btf, iter: about 1 ns), else by a helper (about 15 ns).
+#ifndef KM_READ
 #define KM_READ(known, p, field) ((known) ? (p)->field : BPF_CORE_READ(p, field))
+#endif
 
 static __always_inline u64 km_cgroup_id(struct cgroup *cgroup, bool known)
 {
@@ -35,7 +37,7 @@ static __always_inline u64 km_cgroup_of(struct task_struct *task, u64 controller
 	struct cgroup *cgroup;
 	u64 at;
 
-	at = bpf_core_field_offset(set->subsys) + controller * sizeof(void *);
+	at = bpf_core_field_offset(struct css_set, subsys) + controller * sizeof(void *);
 	if (known)
 		state = *(struct cgroup_subsys_state **)((void *)set + at);
 	else

@@ -20,9 +20,17 @@
 		u64 overflow;                                                                     \
 		u64 sum;                                                                          \
 	};                                                                                        \
-	static const struct map##_value map##_zero;                                               \
+	KM_ZEROES(map);                                                                           \
 	KM_MAP(map, kind, key_type, struct map##_value, entries);                                 \
-	const volatile bool shared_##map = false
+	KM_SHARED(map)
+
+// How many slots the map's histograms have.
+#define KM_SLOTS(map) (sizeof(((struct map##_value *)0)->slots) / sizeof(u64))
+
+#ifndef KM_BCC
+#define KM_ZEROES(map) static const struct map##_value map##_zero
+#define KM_ZERO(map) ((void *)&map##_zero)
+#endif
 
 // 2^log2 if v > limit, else 0; for both below 2^63. BPF has no conditional set, and branches here
 // would be guessed wrong half of the time: the sign of the difference is taken instead.
@@ -82,15 +90,15 @@ static __always_inline void km_observe_exp2(void *map, const void *key, const vo
 // Records `amount`, which `unit` divides into the buckets' units (ns and 1000 for µs). A value
 // falls into the bucket that really holds it: 1.2 µs is above le="1e-06".
 #define observe_exp2(map, key, amount, unit)                                                      \
-	km_observe_exp2(&map, key, &map##_zero, sizeof(map##_zero.slots) / sizeof(u64), amount,   \
-			unit, shared_##map, &refused_##map)
+	km_observe_exp2(KM_AT(map), key, KM_ZERO(map), KM_SLOTS(map), amount, unit,               \
+			shared_##map, KM_REFUSED(map))
 
 // Records `amount`, already in the buckets' units, in a slot that the program chose.
 #define observe_slot(map, key, slot, amount)                                                      \
 	do {                                                                                      \
-		u64 *km_slots = km_value(&map, key, &map##_zero, &refused_##map);                 \
+		u64 *km_slots = km_value(KM_AT(map), key, KM_ZERO(map), KM_REFUSED(map));         \
                                                                                                   \
 		if (km_slots)                                                                     \
-			km_observe(km_slots, sizeof(map##_zero.slots) / sizeof(u64), slot,        \
+			km_observe(km_slots, KM_SLOTS(map), slot,                                 \
 				   amount, shared_##map);                                         \
 	} while (0)

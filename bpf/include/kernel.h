@@ -4,6 +4,10 @@
 // A type's ___suffix is ignored by CO-RE: it tells two layouts of one kernel type apart here.
 #pragma once
 
+#ifdef KM_BCC
+#include "bcc.h"
+#else
+
 #include <stdbool.h>
 
 #include <linux/bpf.h>
@@ -22,6 +26,7 @@ typedef __s64 s64;
 typedef __u64 u64;
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+#endif
 
 // include/linux/timer.h
 struct timer_list {
@@ -247,7 +252,9 @@ struct bpf_iter__bpf_prog {
 	struct bpf_prog *prog;
 };
 
+#ifndef KM_BCC
 #pragma clang attribute pop
+#endif
 
 // include/linux/cgroup_subsys.h; the number depends on the kernel's configuration
 enum cgroup_subsys_id {

@@ -14,6 +14,8 @@
 
 #define KM_EEXIST 17
 
+// bcc.h has its own of these.
+#ifndef KM_BCC
 #define KM_MAP(map, kind, key_type, value_type, entries)                                          \
 	struct {                                                                                  \
 		__uint(type, kind);                                                               \
@@ -22,28 +24,38 @@
 		__type(value, value_type);                                                        \
 	} map SEC(".maps");                                                                       \
 	u64 refused_##map
+#define KM_AT(map) ((void *)&map)
+#define KM_SHARED(map) const volatile bool shared_##map = false
+#define KM_SNAPSHOT(map) const volatile bool snapshot_##map = true
+#define KM_REFUSED(map) (&refused_##map)
+
+static __always_inline void km_refuse(u64 *refused)
+{
+	__sync_fetch_and_add(refused, 1);
+}
+#endif
 
 // One u64 for each key; count() adds to it.
 #define COUNTER_MAP(map, key_type, entries)                                                       \
 	KM_MAP(map, BPF_MAP_TYPE_PERCPU_HASH, key_type, u64, entries);                            \
-	const volatile bool shared_##map = false
+	KM_SHARED(map)
 
 // The same for keys that come and go: when full, the longest unused gives way.
 #define RECENT_COUNTER_MAP(map, key_type, entries)                                                \
 	KM_MAP(map, BPF_MAP_TYPE_LRU_PERCPU_HASH, key_type, u64, entries);                        \
-	const volatile bool shared_##map = false
+	KM_SHARED(map)
 
 // What there is now: emptied before each read, then filled by count() in the program's iterators,
 // which the agent runs (ITER). One runs at a time, so nothing is per CPU.
 #define SNAPSHOT_MAP(map, key_type, entries)                                                      \
 	KM_MAP(map, BPF_MAP_TYPE_HASH, key_type, u64, entries);                                   \
-	const volatile bool shared_##map = false;                                                 \
-	const volatile bool snapshot_##map = true
+	KM_SHARED(map);                                                                           \
+	KM_SNAPSHOT(map)
 
 // One u64 for each u32 below `entries`, all there from the start, as 0.
 #define COUNTER_ARRAY(map, entries)                                                               \
 	KM_MAP(map, BPF_MAP_TYPE_PERCPU_ARRAY, u32, u64, entries);                                \
-	const volatile bool shared_##map = false
+	KM_SHARED(map)
 
 // What one hook leaves for another; whoever puts drops. When full, further puts are refused.
 #define SCRATCH_MAP(map, key_type, value_type, entries)                                           \
@@ -67,13 +79,13 @@ static __always_inline void *km_value(void *map, const void *key, const void *ze
 	void *value = bpf_map_lookup_elem(map, key);
 	long err;
 
-	if (value)
+	if (value || !zero)
 		return value;
 	err = bpf_map_update_elem(map, key, zero, BPF_NOEXIST);
 	if (!err || err == -KM_EEXIST)
 		value = bpf_map_lookup_elem(map, key);
 	if (!value)
-		__sync_fetch_and_add(refused, 1);
+		km_refuse(refused);
 	return value;
 }
 
@@ -89,27 +101,29 @@ static __always_inline void km_count(void *map, const void *key, u64 n, bool sha
 static __always_inline void km_put(void *map, const void *key, const void *value, u64 *refused)
 {
 	if (bpf_map_update_elem(map, key, value, BPF_ANY))
-		__sync_fetch_and_add(refused, 1);
+		km_refuse(refused);
 }
 
 // key and value are pointers in all of these; get() gives NULL where there is no such key.
-#define count(map, key, n) km_count(&map, key, n, shared_##map, &refused_##map)
-#define get(map, key) bpf_map_lookup_elem(&map, key)
-#define put(map, key, value) km_put(&map, key, value, &refused_##map)
-#define drop(map, key) bpf_map_delete_elem(&map, key)
+#define count(map, key, n) km_count(KM_AT(map), key, n, shared_##map, KM_REFUSED(map))
+#define get(map, key) bpf_map_lookup_elem(KM_AT(map), key)
+#define put(map, key, value) km_put(KM_AT(map), key, value, KM_REFUSED(map))
+#define drop(map, key) bpf_map_delete_elem(KM_AT(map), key)
 
 // Hooks: the BPF function's name, the event, then what the event passes.
+#ifndef KM_BCC
 #define TP_BTF(function, event, args...) SEC("tp_btf/" #event) int BPF_PROG(function, ##args)
+// Called for each object of a kind that there is, and once more, with NULL, after the last one.
+#define ITER(function, kind) SEC("iter/" #kind) int function(struct bpf_iter__##kind *ctx)
+#define FENTRY(function, target, args...) SEC("fentry/" #target) int BPF_PROG(function, ##args)
+#define FEXIT(function, target, args...) SEC("fexit/" #target) int BPF_PROG(function, ##args)
+#endif
 #define RAW_TP(function, event, args...) SEC("raw_tp/" #event) int BPF_PROG(function, ##args)
 // `layout` is the event's class, whose struct trace_event_raw_<layout> is at ctx.
 #define TRACEPOINT(function, group, event, layout)                                                \
 	SEC("tracepoint/" #group "/" #event)                                                      \
 	int function(struct trace_event_raw_##layout *ctx)
-// Called for each object of a kind that there is, and once more, with NULL, after the last one.
-#define ITER(function, kind) SEC("iter/" #kind) int function(struct bpf_iter__##kind *ctx)
 // Functions inside the kernel, which other kernels may lack: after everything stable, unless that
 // is far dearer or tells less. A KRETPROBE sees no arguments.
-#define FENTRY(function, target, args...) SEC("fentry/" #target) int BPF_PROG(function, ##args)
-#define FEXIT(function, target, args...) SEC("fexit/" #target) int BPF_PROG(function, ##args)
 #define KPROBE(function, target, args...) SEC("kprobe/" #target) int BPF_KPROBE(function, ##args)
 #define KRETPROBE(function, target) SEC("kretprobe/" #target) int function(struct pt_regs *ctx)
