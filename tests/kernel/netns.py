@@ -61,6 +61,10 @@ class Host:
                 *("lladdr", _NOBODY if lost else other.mac, "dev", "eth0", "nud", "permanent"),
             )
 
+    def send_single_segments(self) -> None:
+        """Each segment is a packet by itself, as on a card without segmentation offload."""
+        _ip("-n", self.name, "link", "set", "eth0", "gso_max_segs", "1")
+
 
 @contextmanager
 def joined() -> Iterator[tuple[Host, Host]]:
