@@ -46,8 +46,15 @@ def _table(guests: Sequence[Guest], forced: bool) -> str:
 
 
 def _hooks(row: Row) -> str:
-    names = (name for taken in row.hooks.values() for name in taken.split(", "))
-    return ", ".join(dict.fromkeys(filter(None, names)))
+    """ELF sections that were taken; those of one kind together: "raw_tp/{a, b}"."""
+    kinds: dict[str, dict[str, None]] = {}
+    for section in (name for taken in row.hooks.values() for name in taken.split(", ") if name):
+        kind, _, event = section.partition("/")
+        kinds.setdefault(kind, {})[event] = None
+    return " ".join(
+        f"{kind}/{{{', '.join(events)}}}" if len(events) > 1 else f"{kind}/{next(iter(events))}"
+        for kind, events in kinds.items()
+    )
 
 
 def _spread_off(cells: dict[tuple[str, str], dict[str, str]]) -> None:

@@ -84,6 +84,17 @@ def test_an_exception_with_its_reason_is_no_failure() -> None:
     assert all(verdict.EXCEPTIONS.values())
 
 
+def test_without_btf_a_program_may_be_off_but_not_short() -> None:
+    off, short = Guest(OLD, (OFF,), None, 1.0), Guest(NEW, (SHORT,), None, 1.0)
+    assert list(verdict.failures([off], ["timers"], may_be_off=True)) == []
+    assert len(list(verdict.failures([short], ["timers"], may_be_off=True))) == 1
+
+
+def test_hooks_of_one_kind_stand_together() -> None:
+    several = GOOD._replace(hooks={"a": "raw_tp/x, raw_tp/y", "b": "fentry/z", "c": "raw_tp/x"})
+    assert "| raw_tp/{x, y} fentry/z |" in table.render([Guest(OLD, (several,), None, 1.0)])
+
+
 def test_the_table_has_a_line_for_each_way_and_a_column_for_each_kernel() -> None:
     raw = GOOD._replace(hooks={"starts": "raw_tp/timer_start"}, events=7, refused=("tp_btf/x: no",))
     forced = OFF._replace(forced="starts: third")
