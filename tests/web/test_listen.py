@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import select
 import socket
 
 import pytest
@@ -90,6 +91,16 @@ def test_a_kernel_without_ipv6_gets_ipv4(code: int) -> None:
     [sock] = bind([":0"], make)
     with sock:
         assert sock.getsockname()[0] == "0.0.0.0"
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:0", ":0"])
+def test_no_answer_waits_for_the_acknowledgement_of_its_head(address: str) -> None:
+    [sock] = bind([address])
+    with sock, socket.create_connection(("127.0.0.1", sock.getsockname()[1])):
+        select.select([sock], [], [])
+        accepted, _ = sock.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 def test_a_client_that_comes_before_the_server_starts_waits_for_it() -> None:
