@@ -159,7 +159,9 @@ class Agent:
         ]
         off = [ProgramRow(name, None, reason) for name, reason in self._programs.failed]
         collectors = (
-            CollectorRow(each.collector, each.ok, each.detail) for each in self._registry.outcomes()
+            CollectorRow(each.collector, each.ok, each.detail)
+            for each in self._registry.outcomes()
+            if not (each.ok and each.collector.startswith("ebpf:"))  # those are programs, above
         )
         return Status(
             version=__version__,

@@ -77,6 +77,15 @@ def _parser() -> argparse.ArgumentParser:
     programs.add_argument("--json", action="store_true", help="machine-readable")
     programs.set_defaults(run=_programs)
 
+    new = commands.add_parser(
+        "new-program", help="write a working pair of files to start from", allow_abbrev=False
+    )
+    new.add_argument("name", metavar="NAME", help="lower-case, such as tcp-resets")
+    new.add_argument(
+        "--dir", type=Path, metavar="DIR", help="where to (default: among the shipped programs)"
+    )
+    new.set_defaults(run=_new_program)
+
     schema = commands.add_parser(
         "schema", help="JSON Schema of a file, for editors", allow_abbrev=False
     )
@@ -149,6 +158,17 @@ def _programs(arguments: argparse.Namespace) -> int:
     width = max((len(row.name) for row in rows), default=0)
     for row in rows:
         print(f"{row.name:{width}}  {row.hook or '-- ' + (row.reason or 'no hook')}")
+    return 0
+
+
+def _new_program(arguments: argparse.Namespace) -> int:
+    from exporter.ebpf import newprogram
+
+    shipped = newprogram.shipped_folder()
+    folder = arguments.dir.resolve() if arguments.dir else shipped
+    for path in newprogram.write(arguments.name, folder):
+        print(f"wrote {path}")
+    print(newprogram.next_steps(arguments.name, folder))
     return 0
 
 

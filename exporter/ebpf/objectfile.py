@@ -18,6 +18,11 @@ SHIPPED = (_PACKAGE / "_bpf", _PACKAGE.parent / "bpf")
 """Where kernmesh's own programs are: installed, and in a checkout."""
 
 
+def shipped_folder() -> Path:
+    """Where kernmesh's own programs and their headers are: in the package, or in the checkout."""
+    return next((each for each in SHIPPED if each.is_dir()), SHIPPED[-1])
+
+
 def read_object(path: Path) -> bytes:
     """The object's bytes; BpfError with one line where it is missing or not to be trusted."""
     real = path.resolve()

@@ -12,7 +12,7 @@ import msgspec
 
 from exporter.config import Ebpf
 from exporter.ebpf.kernel import Options, ProgramReport, examine
-from exporter.ebpf.objectfile import SHIPPED
+from exporter.ebpf.objectfile import shipped_folder
 from exporter.ebpf.spec import Program, read_program
 from exporter.errors import ConfigError, Problem
 from exporter.hostfs import HostFs
@@ -69,7 +69,7 @@ def survey(config: Ebpf, host: HostFs) -> list[ProgramReport]:
 
 def _files(dirs: Sequence[str]) -> Iterator[tuple[str, Path]]:
     """Shipped first, so that a dict keeps the user's."""
-    folders = [next((each for each in SHIPPED if each.is_dir()), SHIPPED[0]), *map(Path, dirs)]
+    folders = [shipped_folder(), *map(Path, dirs)]
     for folder in folders:
         for path in sorted(folder.glob("*.yaml")):
             yield path.stem, path
