@@ -11,6 +11,7 @@ from struct import unpack
 from typing import NamedTuple
 
 from exporter.errors import DecodeError, SkipRow
+from exporter.metrics.carried import Carried
 from exporter.metrics.table import Lines, Shape
 
 OTHER = "other"
@@ -45,8 +46,8 @@ class Rows:
     `decode` puts a key into words, or raises SkipRow to leave it out, DecodeError to have it
     counted too. `limit` is how many label sets get a row of their own: later ones are summed into
     one more row whose every label is "other". Which those are does not change while their keys
-    live, however many rows become free. `monotone`: the numbers are counters, so "other" must not
-    fall when a key in it is gone.
+    live, however many rows become free. `monotone`: the numbers are counters, so a row must not
+    fall when one of its keys is gone.
 
     `failures` counts undecodable keys, each once while it lives. These, and those whose words are
     not final, are asked about again at later reads. `last_failure` is the latest reason, or None.
@@ -78,7 +79,9 @@ class Rows:
         self._cells: list[int] | None = None  # None: one key, one row, in order
         self.lines = Lines([])
         """`shape.width` lines per row, "other" last. The same object while rows stay the same."""
-        self._count = 0
+        self._row_of: dict[str, int] = {}  # without "other"
+        self._order: tuple[Sequence[bytes], Sequence[Place]] = ((), ())
+        self._carried = Carried(slots)
         self._folding: list[tuple[list[bytes], list[int]]] = [([], [])] * slots
         self._folded: list[_Folded] = []
         self._has_other = False
@@ -191,7 +194,8 @@ class Rows:
         if self._has_other and not self._monotone:
             self._has_other = self.folded > 0
         idents = [ident for ident in order if ident is not None]
-        self._count = len(idents)
+        self._row_of = {ident: row for row, ident in enumerate(idents)}
+        self._order = keys, places
         if self._shape.width == 1:
             own = idents
         else:
@@ -210,10 +214,15 @@ class Rows:
             if self._cells is None:
                 columns.append(list(values))
                 continue
-            flat = [0] * (self._count * self._slots + 1)
+            flat = [0] * (len(self._row_of) * self._slots + 1)
             for cell, value in zip(self._cells, values, strict=True):
                 flat[cell] += value
             columns += [flat[slot : -1 : self._slots] for slot in range(self._slots)]
+        if self._monotone:
+            self._carried.see(*self._order, inputs, self._row_of)
+            for ident, totals in self._carried.totals.items():
+                for column, total in zip(columns, totals, strict=True):
+                    column[self._row_of[ident]] += total
         if self._has_other:
             while len(self._folded) < len(columns):
                 self._folded.append(_Folded(self._monotone))

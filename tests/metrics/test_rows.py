@@ -45,7 +45,60 @@ def test_each_key_has_its_row_in_the_order_of_reading() -> None:
 def test_keys_that_decode_alike_are_summed() -> None:
     table = Table()
     assert table.read(a_=1, bb=2, _a=4) == {"a": 5, "bb": 2}
-    assert table.read(_a=4, bb=2) == {"a": 4, "bb": 2}
+    assert table.read(_a=4, bb=2, a_=2) == {"a": 6, "bb": 2}
+
+
+def test_a_row_does_not_fall_when_one_of_its_keys_is_gone() -> None:
+    table = Table()
+    assert table.read(a_=100, bb=2, _a=4) == {"a": 104, "bb": 2}
+    assert table.read(bb=2, _a=5) == {"bb": 2, "a": 105}
+    assert table.read(bb=2, _a=6) == {"bb": 2, "a": 106}
+    # one key is left, in a table where every key has its own row
+    assert table.read(_a=7) == {"a": 107}
+    assert table.read(_a=8, a_=3) == {"a": 111}
+
+
+def test_a_row_whose_keys_are_all_gone_starts_over() -> None:
+    table = Table()
+    table.read(a_=100, _a=4)
+    assert table.read(_a=4) == {"a": 104}
+    assert table.read(bb=1) == {"bb": 1}
+    assert table.read(bb=1, _a=1) == {"bb": 1, "a": 1}
+
+
+def test_a_key_that_one_read_missed_is_not_added_to_its_row_twice() -> None:
+    table = Table()
+    assert table.read(a_=100, _a=4) == {"a": 104}
+    assert table.read(_a=4) == {"a": 104}
+    assert table.read(a_=101, _a=4) == {"a": 105}
+    # but one that starts over is
+    assert table.read(_a=4) == {"a": 105}
+    assert table.read(a_=1, _a=4) == {"a": 106}
+
+
+def test_a_row_of_gauges_is_what_is_there_now() -> None:
+    table = Table(monotone=False)
+    assert table.read(a_=100, _a=4) == {"a": 104}
+    assert table.read(_a=4) == {"a": 4}
+
+
+def test_every_column_of_a_row_keeps_what_its_keys_had() -> None:
+    rows = Rows(SHAPE, decode, slots=1, limit=100, monotone=True)
+    rows.see(b"a__abb", 2)
+    assert rows.spread([[1, 2, 3], [10, 20, 30]]) == [[3, 3], [30, 30]]
+    rows.see(b"_abb", 2)
+    assert rows.spread([[2, 3], [20, 30]]) == [[3, 3], [30, 30]]
+
+
+def test_every_slot_of_a_row_keeps_what_its_keys_had() -> None:
+    def slotted(key: bytes) -> Words:
+        return Words((key.decode()[0],), int(key[1:]))
+
+    rows = Rows(SHAPE, slotted, slots=3, limit=100, monotone=True)
+    rows.see(b"a0a2b1", 2)
+    assert rows.spread([[5, 7, 9]]) == [[5, 0], [0, 9], [7, 0]]
+    rows.see(b"a0b1", 2)
+    assert rows.spread([[6, 9]]) == [[6, 0], [0, 9], [7, 0]]
 
 
 def test_a_key_is_decoded_once_while_it_lives_and_forgotten_with_it() -> None:
