@@ -3,7 +3,7 @@
 For tests of kernmesh and of whoever extends it. Nothing here is imported by the running agent.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -125,6 +125,8 @@ class FakeProgram:
     problems: Sequence[str] = ()
     error: BpfError | None = None
     closed: int = 0
+    sinks: dict[str, list[Callable[[bytes], None]]] = field(default_factory=dict)
+    lost: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def maps(self) -> Mapping[str, BpfMap]:
@@ -139,6 +141,14 @@ class FakeProgram:
         if self.error is not None:
             raise self.error
         return self.refused
+
+    def listen(self, name: str, sink: Callable[[bytes], None]) -> None:
+        if self.error is not None:
+            raise self.error
+        self.sinks.setdefault(name, []).append(sink)
+
+    def lost_events(self) -> Mapping[str, int]:
+        return {name: self.lost.get(name, 0) for name in self.sinks}
 
     def close(self) -> None:
         self.closed += 1

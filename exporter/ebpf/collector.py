@@ -15,10 +15,11 @@ from prometheus_client.registry import Collector
 
 from exporter.clock import Clock, SystemClock
 from exporter.ebpf.elf import BpfObject
+from exporter.ebpf.eventcounts import EventCounts
 from exporter.ebpf.eviction import Eviction
 from exporter.ebpf.layout import Layout, layout_of, needs_types
 from exporter.ebpf.mapmetric import Decode, MapMetric
-from exporter.ebpf.maps import LoadedProgram, MapRows
+from exporter.ebpf.maps import LoadedProgram, MapInfo, MapRows
 from exporter.ebpf.spec import CounterSpec, MetricSpec, ProgramSpec, evict_after
 from exporter.errors import BpfError, KernmeshError
 from exporter.metrics.table import FastFamily, Kind, Shape
@@ -47,7 +48,10 @@ class ProgramCollector:
         declared: BpfObject | None = None,
         clock: Clock | None = None,
     ) -> None:
+        clock = clock or SystemClock()
         self.loaded = loaded
+        self.events: dict[str, list[EventCounts]] = {}
+        """By map: what counts its events."""
         self.metrics: list[MapMetric] = []
         self._problems: list[str] = []
         self._failures: dict[str, int] = {}
@@ -55,10 +59,6 @@ class ProgramCollector:
         wanted: list[MetricSpec] = [*groups.counters, *groups.gauges, *groups.histograms]
         for metric in wanted:
             try:
-                if isinstance(metric, CounterSpec) and metric.perf_event_array:
-                    raise KernmeshError(
-                        f"metric {metric.name}: perf_event_array is not read, want a counting map"
-                    )
                 bpf_map = loaded.maps.get(metric.map_name)
                 if bpf_map is None:
                     raise KernmeshError(
@@ -68,12 +68,22 @@ class ProgramCollector:
                     )
                 decoders = label_decoders.get(metric.name, ())
                 layout = _layout(metric, declared)
+                if isinstance(metric, CounterSpec) and metric.perf_event_array:
+                    bpf_map = self._events(metric, bpf_map.info, clock)
                 made = MapMetric(bpf_map, metric, prefix, max_series, decoders, layout)
                 self.metrics.append(made)
             except KernmeshError as error:
                 self._problems.append(str(error))
-        self.evictions = self._evictions(clock or SystemClock())
+        self.evictions = self._evictions(clock)
         self._said: set[str] = set()
+
+    def _events(self, metric: CounterSpec, info: MapInfo, clock: Clock) -> EventCounts:
+        """What counts the metric's events. Raises BpfError where its map sends none."""
+        size = sum(label.size + label.padding for label in metric.labels)
+        counts = EventCounts(info, size, metric.flush_interval, clock)
+        self.loaded.listen(info.name, counts.take)
+        self.events.setdefault(info.name, []).append(counts)
+        return counts
 
     def _evictions(self, clock: Clock) -> list[Eviction]:
         by_map: dict[str, list[MapMetric]] = {}
@@ -124,7 +134,9 @@ class ProgramCollector:
 
     def _collect(self, metrics: Sequence[MapMetric]) -> Iterator[Metric]:
         errors: list[str] = []
-        users = Counter(metric.spec.map_name for metric in metrics)
+        users = Counter(
+            metric.spec.map_name for metric in metrics if metric.spec.map_name not in self.events
+        )
         reads: dict[str, Callable[[], MapRows]] = {}
         for metric in metrics:
             name = metric.spec.map_name
@@ -235,6 +247,12 @@ _EVICTED = _Fact(
     "Keys taken out of the map because they had stopped changing (evict_after).",
     ("program", "map"),
 )
+_LOST = _Fact(
+    "counter",
+    "kernmesh_ebpf_events_lost_total",
+    "Events that found no room in their buffer, or were too short to be counted.",
+    ("program", "map"),
+)
 _FOLDED = _Fact(
     "gauge",
     "kernmesh_ebpf_series_folded",
@@ -295,7 +313,7 @@ class _Status:
     def _facts(self) -> tuple[_Fact, ...]:
         upstream = (self._configs, self._errors, self._info, self._attached)
         runs = (self._run_time, self._run_count)
-        states = (_UP, _OFF, _HOOK, _ENTRIES, _MAX_ENTRIES, _BYTES, _REFUSED, _EVICTED)
+        states = (_UP, _OFF, _HOOK, _ENTRIES, _MAX_ENTRIES, _BYTES, _REFUSED, _EVICTED, _LOST)
         return (*upstream, *runs, *states, _FOLDED, _CACHED)
 
     def collect_names(self, names: Collection[str]) -> Iterable[Metric]:
@@ -355,4 +373,9 @@ class _Status:
 
     def _refused(self, program: ProgramCollector, found: Mapping[_Fact, Numbers]) -> None:
         for name, count in program.loaded.refused_updates().items():
-            found[_REFUSED][program.name, name] = count
+            if name not in program.events:
+                found[_REFUSED][program.name, name] = count
+        for name, lost in program.loaded.lost_events().items():
+            counts = program.events.get(name, ())
+            found[_LOST][program.name, name] = lost + sum(each.short for each in counts)
+            found[_REFUSED][program.name, name] = sum(each.refused for each in counts)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from exporter.ebpf import budget, libbpf
+from exporter.ebpf.events import EventBuffer, Sink
 from exporter.ebpf.hooks import HookReport
 from exporter.ebpf.mapread import READABLE, Reader
 from exporter.ebpf.maps import AttachedFunction, BpfMap, MapInfo, MapRows
@@ -185,7 +186,8 @@ class KernelProgram:
         hooks: Sequence[HookReport],
         batch: bool,
     ) -> None:
-        self._name, self._held = name, held
+        self._lib, self._name, self._held = lib, name, held
+        self._buffers: dict[str, EventBuffer] = {}
         self.backend = backend
         self._hooks = tuple(hooks)
         self._problems = tuple(
@@ -230,9 +232,24 @@ class KernelProgram:
         with self._life.held(self._name):
             return self._held.refused()
 
+    def listen(self, name: str, sink: Sink) -> None:
+        with self._life.held(self._name):
+            if name not in self._buffers:
+                found = next((each for each in self._held.maps if each.name == name), None)
+                if found is None:
+                    raise BpfError(f"{self._name}: has no map {name} to listen to")
+                self._buffers[name] = EventBuffer(self._lib, name, found.kind, found.fd)
+            self._buffers[name].add(sink)
+
+    def lost_events(self) -> Mapping[str, int]:
+        refused = self.refused_updates() if self._buffers else {}
+        return {name: each.lost + refused.get(name, 0) for name, each in self._buffers.items()}
+
     def close(self) -> None:
         with self._life.ending() as first:
             if first:
+                for buffer in self._buffers.values():
+                    buffer.close()
                 self._held.close()
 
 

@@ -3,7 +3,7 @@
 Backends (libbpf, bcc) make `LoadedProgram`s; collectors only read them; testing.py has fakes.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 
@@ -84,6 +84,13 @@ class LoadedProgram(Protocol):
     def refused_updates(self) -> Mapping[str, int]:
         """Per map: updates that the kernel refused (map full), since load. Only for maps of
         programs built with bpf/include/maps.bpf.h, which counts them."""
+
+    def listen(self, name: str, sink: Callable[[bytes], None]) -> None:
+        """From now on each event of this ring buffer or perf event array goes to `sink`, in a
+        thread of the program's own, until it is closed. Raises BpfError for other maps."""
+
+    def lost_events(self) -> Mapping[str, int]:
+        """Per map that is listened to: events that found no room, since then."""
 
     def close(self) -> None:
         """Detaches and frees everything. A second call does nothing."""

@@ -351,11 +351,6 @@ def test_one_map_that_cannot_be_read_hides_no_other_metric() -> None:
             CounterSpec(name="m_total", labels=(label("a b"),)),
             "metric m_total: 'a b' is no metric or label name, want [a-zA-Z_][a-zA-Z0-9_]*",
         ),
-        (
-            [FakeMap("m_total", {})],
-            CounterSpec(name="m_total", perf_event_array=True),
-            "metric m_total: perf_event_array is not read, want a counting map",
-        ),
     ],
 )
 def test_a_metric_that_does_not_fit_its_map_says_so_and_the_others_stay(
