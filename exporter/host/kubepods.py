@@ -50,3 +50,23 @@ def read_path(path: str) -> PodPath:
     if uid and in_kubepods and not qos and "offline" not in levels:
         qos = "guaranteed"
     return PodPath(uid, container, qos, "offline" if "offline" in levels else qos or "system")
+
+
+def is_kubepods(name: str) -> bool:
+    """Whether a folder of this name is kubelet's, at the top or (systemd's units carry the whole
+    path in their names) below it."""
+    return _ROOT.search(name) is not None
+
+
+def levels(path: str) -> tuple[str, ...]:
+    """A cgroup's place as cgroupfs would name it, whichever driver made it, from kubepods on where
+    that is in it: ("kubepods", "besteffort", "pod<uid>", …). Of a slice the last part counts, for
+    its folder stands in that of the part before it (systemd.slice(5))."""
+    parts: list[str] = []
+    for part in path.strip("/").split("/"):
+        if part.endswith(".slice"):
+            part = part.removesuffix(".slice").rpartition("-")[2]
+        parts.append(part)
+    if "kubepods" in parts:
+        del parts[: parts.index("kubepods")]
+    return tuple(parts)

@@ -1,0 +1,153 @@
+"""Pressure (PSI): how long tasks waited for cpu, memory, io; of the node and of cgroups.
+
+Totals only: rates over a window are the store's. Where PSI is absent that is said once and is no
+error. Kernel: Documentation/accounting/psi.rst, kernel/sched/psi.c psi_show().
+"""
+
+import logging
+import threading
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from prometheus_client import Metric
+
+from exporter.errors import KernmeshError, NoData
+from exporter.host.open_files import Descriptors, Gone, OpenFiles
+from exporter.hostfs import HostFs
+from exporter.metrics.table import FastFamily, Shape
+from exporter.usage.series import Series
+
+RESOURCES = ("cpu", "memory", "io")
+_NODE_RESOURCES = (*RESOURCES, "irq")
+
+log = logging.getLogger(__name__)
+
+
+class Pressure(NamedTuple):
+    """Seconds since boot, or since the cgroup was made, in which some task waited for the
+    resource, and in which all that were not idle did. None where the kernel does not say: irq
+    has no "some", and the node's cpu no "full" that means anything (psi.rst: undefined there)."""
+
+    some: float | None
+    full: float | None
+
+
+def parse_pressure(text: bytes, place: str = "pressure") -> Pressure:
+    """From a pressure file's text. Raises KernmeshError where a line is not as psi.rst has it."""
+    found: dict[bytes, float] = {}
+    for line in text.splitlines():
+        kind, _, rest = line.partition(b" ")
+        total = rest.rpartition(b"total=")[2]
+        if kind not in (b"some", b"full") or not total.isdigit():
+            raise KernmeshError(f"{place}: got {line!r}, want some|full avg10= … total=<µs>")
+        found[kind] = int(total) / 1e6
+    return Pressure(found.get(b"some"), found.get(b"full"))
+
+
+class PressureReader:
+    """Reads the pressure files of one folder again and again: a cgroup's, or /proc/pressure."""
+
+    __slots__ = ("_files", "_resources")
+
+    def __init__(
+        self,
+        folder: str,
+        budget: Descriptors,
+        resources: tuple[str, ...] = RESOURCES,
+        suffix: str = ".pressure",
+    ) -> None:
+        self._resources = resources
+        self._files = OpenFiles([f"{folder}/{name}{suffix}" for name in resources], budget)
+
+    def read(self) -> dict[str, Pressure]:
+        """By resource; what there is no file of is not in it. Raises Gone where there is none at
+        all, KernmeshError where a text makes no sense."""
+        pairs = zip(self._resources, self._files.read(), strict=True)
+        return {name: parse_pressure(text, name) for name, text in pairs if text}
+
+    def close(self) -> None:
+        self._files.close()
+
+
+def pressure_series(thing: str) -> dict[tuple[str, str], Series]:
+    """`<thing>.psi.<resource>.<some|full>_seconds` by resource and kind; made once, kept."""
+    return {
+        (resource, kind): Series(f"{thing}.psi.{resource}.{kind}_seconds", "counter")
+        for resource in _NODE_RESOURCES
+        for kind in Pressure._fields
+    }
+
+
+def as_series(
+    series: Mapping[tuple[str, str], Series], pressures: Mapping[str, Pressure]
+) -> dict[Series, float]:
+    """What the store keeps of one reading."""
+    return {
+        series[resource, kind]: value
+        for resource, pressure in pressures.items()
+        for kind, value in zip(Pressure._fields, pressure, strict=True)
+        if value is not None
+    }
+
+
+_WORDS = {
+    "some": ("waiting", "some task waited for"),
+    "full": ("stalled", "no task could work for want of"),
+}
+_SHAPES = {
+    (resource, kind): Shape(
+        "counter",
+        f"node_pressure_{resource}_{word}_seconds_total",
+        f"Time in which {what} {resource}.",
+    )
+    for resource in _NODE_RESOURCES
+    for kind, (word, what) in _WORDS.items()
+}
+
+
+class NodePressure:
+    """The node's own: a source of the store and a collector, under node_exporter's names. Each
+    caller gets a reading of its own; any thread may call."""
+
+    def __init__(self, fs: HostFs) -> None:
+        self._place = fs.proc / "pressure"
+        self._reader = PressureReader(
+            str(self._place), Descriptors(len(_NODE_RESOURCES)), _NODE_RESOURCES, ""
+        )
+        self._series = pressure_series("node")
+        self._turn = threading.Lock()
+        self._said = False
+
+    def pressures(self) -> dict[str, Pressure]:
+        """Empty where this kernel has no PSI."""
+        with self._turn:
+            try:
+                found = self._reader.read()
+            except Gone:
+                found = {}
+            if not found and not self._said:
+                self._said = True
+                log.info(self._absent())
+            if "cpu" in found:
+                found["cpu"] = found["cpu"]._replace(full=None)
+            return found
+
+    def _absent(self) -> str:
+        return (
+            f"{self._place}: no pressure (PSI) here: the kernel has no CONFIG_PSI, or was "
+            "started without psi=1; nothing else depends on it"
+        )
+
+    def read(self, now: float) -> Mapping[Series, float]:
+        """For the store: node.psi.<resource>.<some|full>_seconds."""
+        return as_series(self._series, self.pressures())
+
+    def collect(self) -> Iterable[Metric]:
+        """Raises NoData where there is no PSI."""
+        found = self.pressures()
+        if not found:
+            raise NoData(self._absent())
+        for resource, pressure in found.items():
+            for kind, value in zip(Pressure._fields, pressure, strict=True):
+                if value is not None:
+                    yield FastFamily.of(_SHAPES[resource, kind], {(): value})
