@@ -47,13 +47,8 @@ class Plan(NamedTuple):
 
 
 def boot(kernel: Kernel, plan: Plan) -> Guest:
-    """Boots `kernel` and waits until its driver has ended. A kernel that dies before the driver
-    has said anything is the emulator's doing, and is booted once more."""
-    guest = _boot(kernel, plan)
-    return guest if guest.rows or not guest.trouble else _boot(kernel, plan)
-
-
-def _boot(kernel: Kernel, plan: Plan) -> Guest:
+    """Boots `kernel` and waits until its driver has ended. A kernel that dies is reported, and not
+    booted again: what dies now and then is to be found out, not tried until it works."""
     folder = plan.folder
     initrd = folder / f"{kernel.series}.initrd"
     console, said = folder / f"{kernel.series}.console", folder / f"{kernel.series}.rows"
