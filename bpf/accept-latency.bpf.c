@@ -122,28 +122,31 @@ TRACEPOINT(accept4_exit, syscalls, sys_exit_accept4, sys_exit)
 }
 
 // arch/x86/include/asm/ptrace.h, arch/arm64/include/asm/ptrace.h
-struct pt_regs___x86 {
+#if defined(__TARGET_ARCH_x86)
+struct pt_regs___call {
 	unsigned long orig_ax;
 } __attribute__((preserve_access_index));
-
-struct pt_regs___arm64 {
+#define CALL_NUMBER orig_ax
+#else
+struct pt_regs___call {
 	s32 syscallno;
 } __attribute__((preserve_access_index));
-
-static __always_inline long call_number(void *regs)
-{
-#if defined(__TARGET_ARCH_x86)
-	return BPF_CORE_READ((struct pt_regs___x86 *)regs, orig_ax);
-#else
-	return BPF_CORE_READ((struct pt_regs___arm64 *)regs, syscallno);
+#define CALL_NUMBER syscallno
 #endif
+
+static __always_inline int exited(long number, long ret)
+{
+	return number == ACCEPT4 || number == ACCEPT ? returned(ret) : 0;
 }
 
-RAW_TP(any_exit, sys_exit, void *regs, long ret)
+TP_BTF(any_exit_btf, sys_exit, struct pt_regs___call *regs, long ret)
 {
-	long number = call_number(regs);
+	return exited(regs->CALL_NUMBER, ret);
+}
 
-	return number == ACCEPT4 || number == ACCEPT ? returned(ret) : 0;
+RAW_TP(any_exit_raw, sys_exit, struct pt_regs___call *regs, long ret)
+{
+	return exited(BPF_CORE_READ(regs, CALL_NUMBER), ret);
 }
 
 char LICENSE[] SEC("license") = "GPL";

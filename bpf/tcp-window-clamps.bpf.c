@@ -10,10 +10,11 @@
 #define TCP_ESTABLISHED 1 // include/net/tcp_states.h
 #define TCP_CLOSE 7
 #define IPPROTO_TCP 6
-#define SECOND 1000000000ull
+#define OFTEN 100 // jiffies: 0.1 to 1 s
 
 struct connection {
 	u64 since;        // ns, up to which time is accounted for
+	u64 since_jiffies;
 	u32 state;        // enum tcp_ca_state, uapi/linux/tcp.h
 	u32 rcv_ssthresh; // as at the last segment; 0: there was none yet
 };
@@ -34,6 +35,7 @@ static __always_inline void enters(struct connection *connection, u32 state)
 
 	count(tcp_congestion_state_seconds_total, &before, now - connection->since);
 	connection->since = now;
+	connection->since_jiffies = bpf_jiffies64();
 	connection->state = state;
 }
 
@@ -43,13 +45,16 @@ static __always_inline void looks(struct connection *connection, u32 rcv_ssthres
 
 	if (rcv_ssthresh < connection->rcv_ssthresh)
 		count(tcp_window_clamps_total, &only, 1);
-	connection->rcv_ssthresh = rcv_ssthresh;
+	if (rcv_ssthresh != connection->rcv_ssthresh)
+		connection->rcv_ssthresh = rcv_ssthresh;
 }
 
 static __always_inline void meets(u64 id, u32 state, u32 rcv_ssthresh)
 {
-	struct connection connection = {
-		.since = bpf_ktime_get_ns(), .state = state, .rcv_ssthresh = rcv_ssthresh};
+	struct connection connection = {.since = bpf_ktime_get_ns(),
+					.since_jiffies = bpf_jiffies64(),
+					.state = state,
+					.rcv_ssthresh = rcv_ssthresh};
 
 	put(tcp_connections, &id, &connection);
 }
@@ -64,8 +69,9 @@ static __always_inline int segment(struct sock *sk, u32 state, u32 rcv_ssthresh)
 		return 0;
 	}
 	looks(connection, rcv_ssthresh);
-	// so that a connection that lives long shows before it ends
-	if (connection->state != state || bpf_ktime_get_ns() - connection->since >= SECOND)
+	// Now and then, so that a connection that lives long shows before it ends. Jiffies cost
+	// nothing, the time in ns more than all the rest here.
+	if (connection->state != state || bpf_jiffies64() - connection->since_jiffies >= OFTEN)
 		enters(connection, state);
 	return 0;
 }

@@ -13,7 +13,7 @@ from tests.kernel.tasks import by_way
 
 pytestmark = pytest.mark.bpf
 
-WAYS = [("state_btf", "any_exit"), ("state_raw", "any_exit")]
+WAYS = [("state_btf", "any_exit_btf"), ("state_raw", "any_exit_raw")]
 FAMILIES = [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1"), (socket.AF_INET6, "::")]
 HELD_SECONDS = 0.05  # that connections are left waiting: what is measured
 
