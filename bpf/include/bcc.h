@@ -14,6 +14,10 @@
 // What to hook is told by the agent, which knows it from the object.
 #define SEC(name)
 
+// The kernel's own names for 0 and 1, of its headers.
+#undef READ
+#undef WRITE
+
 // Fields stand where they are, so nothing is relocated.
 #undef BPF_CORE_READ
 #define BPF_CORE_READ BPF_PROBE_READ
@@ -42,11 +46,11 @@ enum { KM_FIRST = __COUNTER__ + 1 };
 #define KM_SHARED(map) enum { shared_##map = KM_SHARED_##map }
 #define KM_SNAPSHOT(map) enum { snapshot_##map = 1 }
 
-// There are no global variables: what maps refused is in one more map, by their numbers.
+// There are no global variables: what maps refused is in one more map, by KM_INDEX_<map>.
 #define KM_KIND_km_refused "array"
 #define KM_ENTRIES_km_refused 64
 KM_MAP(km_refused, BPF_MAP_TYPE_ARRAY, u32, u64, 64);
-#define KM_REFUSED(map) ((u64 *)(long)km_number_##map)
+#define KM_REFUSED(map) ((u64 *)(long)KM_INDEX_##map)
 
 static __always_inline void km_refuse(u64 *refused)
 {
@@ -58,7 +62,6 @@ static __always_inline void km_refuse(u64 *refused)
 }
 
 // Zeroes of a histogram's size, from a map as well.
-#define KM_KIND_ZEROES "array"
 #define KM_ZEROES(map)                                                                            \
 	enum { km_number_km_zeroes_##map = __COUNTER__ - KM_FIRST };                              \
 	BPF_F_TABLE("array", u32, struct map##_value, km_zeroes_##map, 1, 0)
@@ -70,6 +73,20 @@ static __always_inline void *km_first_of(void *array)
 
 	return bpf_map_lookup_elem(array, &first);
 }
+
+// bcc loads functions that are not static, and lets nobody call these, as libbpf's macros do.
+#define KM_CALLING(function, context, values, args...)                                            \
+	int function(context);                                                                    \
+	static __always_inline int km_do_##function(context, ##args);                             \
+	int function(context)                                                                     \
+	{                                                                                         \
+		return km_do_##function(values);                                                  \
+	}                                                                                         \
+	static __always_inline int km_do_##function(context, ##args)
+#define RAW_TP(function, event, args...)                                                          \
+	KM_CALLING(function, unsigned long long *ctx, ___bpf_ctx_cast(args), ##args)
+#define KPROBE(function, target, args...)                                                         \
+	KM_CALLING(function, struct pt_regs *ctx, ___bpf_kprobe_args(args), ##args)
 
 // Hooks that need the kernel's BTF: what they would run is compiled and left out.
 #define KM_UNUSED(function, args...)                                                              \

@@ -261,3 +261,13 @@ enum cgroup_subsys_id {
 	cpu_cgrp_id = 1,
 	memory_cgrp_id = 4,
 };
+
+#ifdef KM_BCC
+// For programs that have no use for them; others get this kernel's numbers as macros.
+enum {
+	km_has_cpu_cgrp_id = false,
+	km_value_cpu_cgrp_id = 0,
+	km_has_memory_cgrp_id = false,
+	km_value_memory_cgrp_id = 0,
+};
+#endif

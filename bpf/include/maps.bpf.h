@@ -117,13 +117,13 @@ static __always_inline void km_put(void *map, const void *key, const void *value
 #define ITER(function, kind) SEC("iter/" #kind) int function(struct bpf_iter__##kind *ctx)
 #define FENTRY(function, target, args...) SEC("fentry/" #target) int BPF_PROG(function, ##args)
 #define FEXIT(function, target, args...) SEC("fexit/" #target) int BPF_PROG(function, ##args)
-#endif
 #define RAW_TP(function, event, args...) SEC("raw_tp/" #event) int BPF_PROG(function, ##args)
+// Functions inside the kernel, which other kernels may lack: after everything stable, unless that
+// is far dearer or tells less. A KRETPROBE sees no arguments.
+#define KPROBE(function, target, args...) SEC("kprobe/" #target) int BPF_KPROBE(function, ##args)
+#endif
 // `layout` is the event's class, whose struct trace_event_raw_<layout> is at ctx.
 #define TRACEPOINT(function, group, event, layout)                                                \
 	SEC("tracepoint/" #group "/" #event)                                                      \
 	int function(struct trace_event_raw_##layout *ctx)
-// Functions inside the kernel, which other kernels may lack: after everything stable, unless that
-// is far dearer or tells less. A KRETPROBE sees no arguments.
-#define KPROBE(function, target, args...) SEC("kprobe/" #target) int BPF_KPROBE(function, ##args)
 #define KRETPROBE(function, target) SEC("kretprobe/" #target) int function(struct pt_regs *ctx)

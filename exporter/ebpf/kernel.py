@@ -320,7 +320,7 @@ def _size_maps(
 ) -> list[str]:
     """Sets map sizes; gives the names of those that become shared, as they do not fit per CPU."""
     constants = obj.variables(".rodata")
-    by_cpu = _split_by_cpu(spec)
+    by_cpu = split_by_cpu(spec)
     shared = []
     for each in obj.maps:
         if each.internal:
@@ -386,7 +386,7 @@ def _kernel_addresses(program: Program, host: HostFs) -> dict[str, int]:
     return found
 
 
-def _split_by_cpu(spec: ProgramSpec) -> set[str]:
+def split_by_cpu(spec: ProgramSpec) -> set[str]:
     """Maps whose metric has a last label `cpu`: shared, they could not tell it."""
     metrics: tuple[CounterSpec | GaugeSpec, ...] = (*spec.metrics.counters, *spec.metrics.gauges)
     return {each.map_name for each in metrics if is_split_by_cpu(each)}
