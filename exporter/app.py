@@ -15,6 +15,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
 from exporter import __version__, startup
 from exporter.clock import SystemClock
 from exporter.config import AgentConfig, Ebpf, load_agent
@@ -25,7 +27,7 @@ from exporter.ebpf.running import Programs
 from exporter.ebpf.selection import select
 from exporter.ebpf.spec import Program
 from exporter.ebpf.start import Settings, start
-from exporter.errors import ConfigError, KernmeshError
+from exporter.errors import BpfError, ConfigError, KernmeshError
 from exporter.hostfs import HostFs
 from exporter.memory import give_back
 from exporter.metrics import exposition
@@ -42,8 +44,8 @@ from exporter.web.server import serve
 
 # So that a render thread does not keep the loop waiting for Python's default 5 ms.
 SWITCH_INTERVAL_SECONDS = 0.0002
-# How often keys that stopped changing are looked for, in programs that want it.
-UPKEEP_SECONDS = 10.0
+# How often programs that want it have idle keys and new cgroups looked for.
+UPKEEP_SECONDS = 5.0
 
 log = logging.getLogger(__name__)
 
@@ -78,6 +80,7 @@ class Agent:
 
     def __init__(self, config: AgentConfig, options: Options) -> None:
         self._config, self._options = config, options
+        self._first = config  # what only a restart changes is as it says
         self._clock = SystemClock()
         self._started = self._clock.monotonic()
         self._not_ready: str | None = "programs are being loaded"
@@ -91,6 +94,7 @@ class Agent:
         self._stop = asyncio.Event()
         self._reloading = asyncio.Lock()
         self._notes: tuple[str, ...] = ()
+        self._unread: tuple[str, ...] = ()
 
     def _make_registry(self, programs: ProgramsCollector) -> Registry:
         registry = Registry(self._clock)
@@ -143,11 +147,17 @@ class Agent:
                 for problem in error.problems:
                     log.error("reload refused: %s", problem)
                 raise
-            self._notes = tuple(_needs_restart(self._config, config))
+            self._notes = tuple(_needs_restart(self._first, config))
             for note in self._notes:
                 log.warning(note)
             self._config = config
-            await self._choose()
+            try:
+                await self._choose()
+            except Exception as error:  # whatever it is, what runs goes on
+                reason = f"{type(error).__name__}: {error}"
+                self._reloads.failed(reason)
+                log.error("reload failed", exc_info=error)
+                raise KernmeshError(reason) from error
             self._reloads.succeeded()
             log.info("reloaded", extra={"programs": len(self._programs.running)})
 
@@ -178,6 +188,7 @@ class Agent:
         if self._reloads.problem:
             yield f"the last reload was refused and changed nothing: {self._reloads.problem}"
         yield from self._notes
+        yield from self._unread
         for key in _without_effect(self._config):
             yield f"{key} is set, and this version does not act on it yet"
         for name, reason in self._programs.outdated:
@@ -192,11 +203,15 @@ class Agent:
         show(startup.screen(self.status(), where))
 
     async def _choose(self) -> None:
-        settings = self._config.ebpf
+        settings = replace(self._config.ebpf, prefix=self._first.ebpf.prefix)
 
         def choose() -> None:
+            selection = select(settings)
+            self._unread = tuple(map(str, selection.unread))
+            for problem in self._unread:
+                log.warning(problem)
             self._programs.choose(
-                select(settings),
+                selection,
                 lambda program: self._start(program, settings),
                 (settings.prefix, settings.max_series, settings.btf, settings.backend),
             )
@@ -204,7 +219,9 @@ class Agent:
         await in_thread(choose, "programs")
 
     def _start(self, program: Program, settings: Ebpf) -> ProgramCollector:
-        loading = kernel.Options(custom_btf=settings.btf, host=self._options.host)
+        loading = kernel.Options(
+            custom_btf=settings.btf, host=self._options.host, backend=settings.backend
+        )
         return start(
             program, Settings(settings.prefix, settings.max_series, loading), self._decoding
         )
@@ -232,7 +249,11 @@ class Agent:
 
 
 def _hooks(collector: ProgramCollector) -> Sequence[str]:
-    return tuple(dict.fromkeys(f.hook for f in collector.loaded.functions() if f.attached))
+    try:
+        functions = collector.loaded.functions()
+    except BpfError:  # a reload has just closed it
+        return ()
+    return tuple(dict.fromkeys(each.hook for each in functions if each.attached))
 
 
 def _without_effect(config: AgentConfig) -> Iterator[str]:
@@ -244,8 +265,6 @@ def _without_effect(config: AgentConfig) -> Iterator[str]:
     for key in config.usage.__struct_fields__:
         if key != "interval" and getattr(config.usage, key) != getattr(default.usage, key):
             yield f"usage.{key}"
-    if config.ebpf.backend == "bcc":
-        yield "ebpf.backend: bcc"
 
 
 def _needs_restart(before: AgentConfig, now: AgentConfig) -> Iterator[str]:

@@ -15,12 +15,13 @@ from typing import NamedTuple
 from exporter.ebpf.collector import FailedProgram, ProgramCollector, ProgramsCollector
 from exporter.ebpf.selection import Selection
 from exporter.ebpf.spec import Program
-from exporter.errors import BpfError
+from exporter.errors import BpfError, KernmeshError
 
 log = logging.getLogger(__name__)
 
 Start = Callable[[Program], ProgramCollector]
-"""Loads and attaches a program; raises BpfError with one line."""
+"""Loads and attaches a program; raises BpfError with one line. Whatever else it raises costs that
+program only."""
 
 
 class _Entry(NamedTuple):
@@ -38,6 +39,8 @@ class Programs:
         self._changing = threading.Lock()
         self._entries: dict[str, _Entry] = {}
         self._closed = False
+        self.closing = False
+        """Somebody waits for the end: no more programs are begun."""
         self.running: tuple[ProgramCollector, ...] = ()
         self.failed: tuple[FailedProgram, ...] = ()
         self.outdated: tuple[FailedProgram, ...] = ()
@@ -53,12 +56,15 @@ class Programs:
             before, now = self._entries, dict[str, _Entry]()
             off = dict(selection.off)
             for program in selection.programs:
+                if self.closing:  # it is being waited for: what is not begun is left as it was
+                    now.update((k, v) for k, v in before.items() if k not in now)
+                    break
                 fingerprint = (program, settings, _object_state(program))
                 entry = before.get(program.name)
                 if entry is None or entry.fingerprint != fingerprint:
                     try:
                         entry = _Entry(fingerprint, start(program))
-                    except BpfError as error:
+                    except Exception as error:  # a /proc file that cannot be read, say
                         off[program.name] = _reason(program, error)
                         continue
                 now[program.name] = entry
@@ -85,7 +91,8 @@ class Programs:
         self._shown.swap(self.running, self.failed)
 
     def close(self) -> None:
-        """Detaches and frees all; for good."""
+        """Detaches and frees all; for good. Waits for the one program that is being loaded."""
+        self.closing = True
         with self._changing:
             self._closed = True
             self._shown.swap((), ())
@@ -106,9 +113,12 @@ def _object_state(program: Program) -> tuple[int, ...]:
     return state.st_ino, state.st_size, state.st_mtime_ns
 
 
-def _reason(program: Program, error: BpfError) -> str:
+def _reason(program: Program, error: Exception) -> str:
     reason = str(error).removeprefix(f"{program.name}: ")
+    if not isinstance(error, KernmeshError):
+        reason = f"{type(error).__name__}: {reason}"
+        log.debug("%s", program.name, exc_info=error)
     log.warning("program off", extra={"program": program.name, "reason": reason})
-    if error.log:
+    if isinstance(error, BpfError) and error.log:
         log.debug("%s: verifier log:\n%s", program.name, error.log)
     return reason

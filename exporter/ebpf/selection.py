@@ -11,7 +11,8 @@ from typing import NamedTuple
 import msgspec
 
 from exporter.config import Ebpf
-from exporter.ebpf.kernel import Options, ProgramReport, examine
+from exporter.ebpf.backends import examine
+from exporter.ebpf.kernel import Options, ProgramReport
 from exporter.ebpf.objectfile import shipped_folder
 from exporter.ebpf.spec import Program, read_program
 from exporter.errors import ConfigError, Problem
@@ -20,17 +21,27 @@ from exporter.hostfs import HostFs
 
 class Selection(NamedTuple):
     """`order` has every name that was asked for; each is in `programs` or in `off` (its reason,
-    one line). `problems` are what is wrong with the files of those that are off."""
+    one line). `problems` are what is wrong with the files of those that are off, and before them
+    `unread`: folders that cannot be read."""
 
     order: tuple[str, ...]
     programs: tuple[Program, ...]
     off: Mapping[str, str]
     problems: tuple[Problem, ...]
+    unread: tuple[Problem, ...] = ()
 
 
 def select(config: Ebpf) -> Selection:
-    """Raises nothing: what cannot be had is `off`."""
-    files = dict(_files(config.dirs))
+    """Raises nothing: what cannot be had is `off` or `unread`."""
+    files: dict[str, Path] = {}
+    unread: list[Problem] = []
+    for folder in (shipped_folder(), *map(Path, config.dirs)):  # the user's goes before it
+        try:
+            files.update(_found(folder))
+        except (OSError, ValueError) as error:
+            why = error.strerror if isinstance(error, OSError) else str(error)
+            text = f"no programs can be had from this folder (ebpf.dirs): {why}"
+            unread.append(Problem(str(folder), 0, "", text))
     names = tuple(files) if config.programs == "all" else tuple(dict.fromkeys(config.programs))
     programs: list[Program] = []
     off: dict[str, str] = {}
@@ -45,7 +56,7 @@ def select(config: Ebpf) -> Selection:
         except ConfigError as error:
             off[name] = _first(error.problems)
             problems += error.problems
-    return Selection(names, tuple(programs), off, tuple(problems))
+    return Selection(names, tuple(programs), off, (*unread, *problems), tuple(unread))
 
 
 def check_all(config: Ebpf) -> list[Problem]:
@@ -60,18 +71,17 @@ def survey(config: Ebpf, host: HostFs) -> list[ProgramReport]:
     """One row per program that there is, shipped or in `ebpf.dirs`, whether it is configured or
     not: each is tried on this kernel and taken out again."""
     selection = select(msgspec.structs.replace(config, programs="all"))
-    options = Options(custom_btf=config.btf, host=host)
+    options = Options(custom_btf=config.btf, host=host, backend=config.backend)
     rows = {program.name: examine(program, options) for program in selection.programs}
     for name, reason in selection.off.items():
         rows[name] = ProgramReport(name, (), None, reason)
     return [rows[name] for name in selection.order]
 
 
-def _files(dirs: Sequence[str]) -> Iterator[tuple[str, Path]]:
-    """Shipped first, so that a dict keeps the user's."""
-    folders = [shipped_folder(), *map(Path, dirs)]
-    for folder in folders:
-        for path in sorted(folder.glob("*.yaml")):
+def _found(folder: Path) -> Iterator[tuple[str, Path]]:
+    """Raises OSError, and ValueError for what no folder can be called."""
+    for path in sorted(folder.iterdir()):
+        if path.suffix == ".yaml":
             yield path.stem, path
 
 

@@ -1,5 +1,6 @@
 """Which programs run: each stands by itself, and a reload touches only what has changed."""
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,7 @@ from exporter.ebpf.selection import Selection
 from exporter.ebpf.spec import Program, ProgramSpec
 from exporter.errors import BpfError
 from exporter.testing import FakeProgram
+from tests.kernel.workloads import eventually
 
 
 class Kernel:
@@ -73,6 +75,39 @@ def test_one_that_is_refused_is_off_with_its_reason_and_the_others_run(
         FailedProgram("b", "hook 'x' has no way into this kernel"),
         FailedProgram("d", "no such file"),
     )
+
+
+def test_an_error_that_nobody_thought_of_costs_its_own_program_only(
+    kernel: Kernel, programs: Programs
+) -> None:
+    def start(program: Program) -> ProgramCollector:
+        if program.name == "b":
+            raise FileNotFoundError(2, "No such file or directory", "/host/proc/kallsyms")
+        return kernel.start(program)
+
+    programs.choose(kernel.select("a", "b", "c"), start)
+    assert names(programs) == ["a", "c"]
+    [off] = programs.failed
+    assert off.name == "b"
+    assert off.reason.startswith("FileNotFoundError: ") and "/host/proc/kallsyms" in off.reason
+
+
+def test_who_closes_waits_for_one_program_and_not_for_all(
+    kernel: Kernel, programs: Programs
+) -> None:
+    closing = threading.Thread(target=programs.close)
+
+    def start(program: Program) -> ProgramCollector:
+        if program.name == "b":
+            closing.start()
+            assert eventually(lambda: programs.closing)
+        return kernel.start(program)
+
+    programs.choose(kernel.select("a", "old"), kernel.start)
+    programs.choose(kernel.select("a", "b", "c", "old"), start)
+    closing.join()
+    assert [each.name for each in kernel.started] == ["a", "old", "b"]
+    assert kernel.alive() == []
 
 
 def test_choosing_the_same_again_leaves_everything_alone(

@@ -45,6 +45,26 @@ def test_a_broken_file_is_off_with_its_first_problem_and_all_are_kept(folder: Pa
 
 
 @pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("absent", "No such file or directory"),
+        ("mine.yaml", "Not a directory"),
+        ("a" * 300, "File name too long"),
+        ("nul\0", "embedded null byte"),
+    ],
+)
+def test_a_folder_that_cannot_be_read_is_said_and_costs_no_other(
+    folder: Path, name: str, why: str
+) -> None:
+    config = Ebpf(programs=("timers", "mine"), dirs=(str(folder / name), str(folder)))
+    chosen = select(config)
+    text = f"{folder / name}: no programs can be had from this folder (ebpf.dirs): {why}"
+    assert [str(problem) for problem in chosen.unread] == [text]
+    assert [each.name for each in chosen.programs] == ["timers", "mine"]
+    assert text in map(str, check_all(config))
+
+
+@pytest.mark.parametrize(
     ("name", "words"),
     [("timer", "did you mean timers?"), ("qqqq", " biolatency, ")],
 )
