@@ -21,6 +21,8 @@ from exporter.decoders.provisional import Provisional
 from exporter.decoders.regexp import Regexp
 from exporter.decoders.static_map import StaticMap
 from exporter.decoders.syscall import Syscall
+from exporter.decoders.usym import SIZES as USYM_SIZES
+from exporter.decoders.usym import Usym
 from exporter.ebpf.spec import DecoderSpec, LabelSpec
 from exporter.errors import DecodeError, SkipRow
 
@@ -91,6 +93,7 @@ DECODERS: dict[str, Decoder] = {
     "string": Decoder("raw", lambda *_: string.decode),
     "syscall": _of_number(lambda *_: Syscall().rewrite),
     "uint": Decoder("number", lambda *_: uint.decode, sizes=_INTEGERS),
+    "usym": Decoder("name", lambda _, host: Usym(host.user_symbols).decode, sizes=USYM_SIZES),
 }
 
 

@@ -11,6 +11,7 @@ from exporter.decoders.cgroup_paths import CgroupPaths
 from exporter.decoders.enum_names import EnumNames
 from exporter.decoders.kallsyms import KernelSymbols
 from exporter.decoders.pci_names import PciNames
+from exporter.decoders.user_symbols import UserSymbols
 from exporter.hostfs import HostFs
 
 
@@ -23,6 +24,7 @@ class DecodeContext(NamedTuple):
     cgroups: CgroupPaths
     pci: PciNames
     enums: EnumNames
+    user_symbols: UserSymbols
 
     @classmethod
     def of(cls, fs: HostFs | None = None, clock: Clock | None = None) -> "DecodeContext":
@@ -35,4 +37,5 @@ class DecodeContext(NamedTuple):
             cgroups=CgroupPaths(fs, clock),
             pci=PciNames((fs.root, Path("/"))),
             enums=EnumNames(fs),
+            user_symbols=UserSymbols(fs),
         )

@@ -36,7 +36,7 @@ def context(tmp_path: Path) -> DecodeContext:
     return DecodeContext.of(fake_host(tmp_path, {}), FakeClock())
 
 
-OURS = {"comm", "enum", "pod"}
+OURS = {"comm", "enum", "pod", "usym"}
 
 
 def test_every_decoder_of_upstream_is_there_and_ours() -> None:
