@@ -107,6 +107,13 @@ class FakeMap:
                 )
         return MapRows(b"".join(self.rows), b"".join(values), len(values))
 
+    def put(self, key: bytes, value: bytes) -> None:
+        if self.error is not None:
+            raise self.error
+        if key not in self.rows and len(self.rows) >= self._info.max_entries:
+            raise BpfError(f"map {self._info.name}: is full")
+        self.rows[key] = value
+
     def delete(self, keys: Sequence[bytes]) -> None:
         if self.error is not None:
             raise self.error

@@ -6,7 +6,7 @@ groups what it matched, which need not be the whole text. One with several group
 upstream, so `problem` refuses it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from exporter.errors import DecodeError, SkipRow
@@ -27,6 +27,27 @@ def problem(expressions: Sequence[str]) -> str | None:
                 "write (?:…) for those that only group"
             )
     return None
+
+
+def syntax_problem(expressions: Sequence[str]) -> str | None:
+    """The first that is no RE2 expression, in one line; None if all are."""
+    for expression in expressions:
+        try:
+            _compile(expression)
+        except DecodeError as error:
+            return str(error)
+    return None
+
+
+def matcher(expressions: Sequence[str]) -> Callable[[str], bool]:
+    """Whether any of them matches somewhere in a text. Raises DecodeError for a bad one."""
+    compiled = [_compile(expression) for expression in expressions]
+
+    def matches(text: str) -> bool:
+        shown = text.encode("utf-8", "replace").decode()
+        return any(each.search(shown) is not None for each in compiled)
+
+    return matches
 
 
 class Regexp:

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from exporter.config import line_of
 from exporter.decoders import label_problems, regexp
+from exporter.ebpf.cgroupids import KEY_SIZES
 from exporter.ebpf.elf import BpfObject, verify_object
 from exporter.ebpf.layout import (
     EVENTS,
@@ -25,7 +26,7 @@ from exporter.errors import BpfError, Problem
 
 LineOf = Callable[[Path, str], int]
 _UNTYPED = "has no type information, so no maps: compile it with clang -g"
-_CGROUP_MAPS = {"hash": 1, "cgrp_storage": 32}
+_CGROUP_MAPS = {"hash": (1, 9), "cgrp_storage": (32,)}  # an LRU hash is a hash, as upstream's is
 
 
 def check_programs(
@@ -84,7 +85,7 @@ def _decoder_findings(spec: ProgramSpec) -> Iterator[Finding]:
     for index, span in enumerate(spec.tracing.spans):
         yield from _below(f"tracing.spans[{index}]", _label_findings(span.labels))
     if spec.cgroup_id_map and spec.cgroup_id_map.regexps:
-        wrong = regexp.problem(spec.cgroup_id_map.regexps)
+        wrong = regexp.syntax_problem(spec.cgroup_id_map.regexps)
         if wrong:
             yield "cgroup_id_map.regexps", wrong
 
@@ -151,9 +152,15 @@ def _object_findings(spec: ProgramSpec, declared: BpfObject) -> Iterator[Finding
         if found is None:
             text = _missing("map", spec.cgroup_id_map.name, declared.maps)
             yield "cgroup_id_map.name", text
-        elif found.type != _CGROUP_MAPS[spec.cgroup_id_map.type]:
+        elif found.type not in _CGROUP_MAPS[spec.cgroup_id_map.type]:
             text = f"map {found.name!r} is of map type {found.type}, want {spec.cgroup_id_map.type}"
             yield "cgroup_id_map.type", text
+        elif (found.key_size, found.value_size) != (KEY_SIZES[spec.cgroup_id_map.type], 8):
+            yield (
+                "cgroup_id_map.name",
+                f"map {found.name!r} has {found.key_size} bytes of key and {found.value_size} of "
+                f"value, want {KEY_SIZES[spec.cgroup_id_map.type]} and 8",
+            )
 
 
 def _difference(kind: str, spec: MetricSpec, other_kind: str, other: MetricSpec) -> str | None:

@@ -14,14 +14,16 @@ from prometheus_client import Metric
 from prometheus_client.registry import Collector
 
 from exporter.clock import Clock, SystemClock
+from exporter.ebpf.cgroupids import CgroupIds
 from exporter.ebpf.elf import BpfObject
 from exporter.ebpf.eventcounts import EventCounts
 from exporter.ebpf.eviction import Eviction
 from exporter.ebpf.layout import Layout, layout_of, needs_types
 from exporter.ebpf.mapmetric import Decode, MapMetric
 from exporter.ebpf.maps import LoadedProgram, MapInfo, MapRows
-from exporter.ebpf.spec import CounterSpec, MetricSpec, ProgramSpec, evict_after
+from exporter.ebpf.spec import CgroupIdMapSpec, CounterSpec, MetricSpec, ProgramSpec, evict_after
 from exporter.errors import BpfError, KernmeshError
+from exporter.hostfs import HostFs
 from exporter.metrics.table import FastFamily, Kind, Shape
 
 log = logging.getLogger(__name__)
@@ -75,6 +77,7 @@ class ProgramCollector:
             except KernmeshError as error:
                 self._problems.append(str(error))
         self.evictions = self._evictions(clock)
+        self.cgroups: CgroupIds | None = None
         self._said: set[str] = set()
 
     def _events(self, metric: CounterSpec, info: MapInfo, clock: Clock) -> EventCounts:
@@ -98,12 +101,30 @@ class ProgramCollector:
     def keep_up(self) -> None:
         """What is to be done now and then, scraped or not; never while it is being collected."""
         for eviction in self.evictions:
-            try:
-                eviction.run()
-            except BpfError as error:
-                if str(error) not in self._said:
-                    self._said.add(str(error))
-                    log.warning("program %s: evict_after: %s", self.name, error)
+            self._run("evict_after: ", eviction.run)
+        if self.cgroups is not None:
+            self._run("", self.cgroups.run)
+
+    def _run(self, what: str, work: Callable[[], None]) -> None:
+        """What fails is said once, and tried again the next time."""
+        try:
+            work()
+        except BpfError as error:
+            if str(error) not in self._said:
+                self._said.add(str(error))
+                log.warning("program %s: %s%s", self.name, what, error)
+
+    def choose_cgroups(self, spec: CgroupIdMapSpec, fs: HostFs) -> None:
+        """From now on the program's map of cgroups is kept up."""
+        bpf_map = self.loaded.maps.get(spec.name)
+        try:
+            if bpf_map is None:
+                raise BpfError(f"cgroup_id_map: the object has no map {spec.name}")
+            self.cgroups = CgroupIds(bpf_map, spec, fs)
+        except KernmeshError as error:
+            self._problems.append(str(error))
+            return
+        self._run("", self.cgroups.run)
 
     @property
     def name(self) -> str:
@@ -350,6 +371,8 @@ class _Status:
             found[_MAX_ENTRIES][program.name, name] = info.max_entries
             if info.bytes is not None:
                 found[_BYTES][program.name, name] = info.bytes
+        if program.cgroups is not None:
+            found[_ENTRIES][program.name, program.cgroups.map_name] = program.cgroups.selected
         for eviction in program.evictions:
             found[_EVICTED][program.name, eviction.map_name] = eviction.evicted
         for metric in program.metrics:

@@ -4,6 +4,7 @@ So that a metric over events is a metric over a map. Knows neither buffers nor l
 """
 
 import struct
+import sys
 import threading
 from collections.abc import Sequence
 
@@ -55,6 +56,10 @@ class EventCounts:
             counts = dict(self._counts)
         values = struct.pack(f"={len(counts)}Q", *counts.values())
         return MapRows(b"".join(counts), values, len(counts))
+
+    def put(self, key: bytes, value: bytes) -> None:
+        with self._lock:
+            self._counts[key] = int.from_bytes(value, sys.byteorder)
 
     def delete(self, keys: Sequence[bytes]) -> None:
         with self._lock:

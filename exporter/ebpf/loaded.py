@@ -146,7 +146,7 @@ class KernelMap:
             id=loaded.id,
             bytes=_memory_bytes(loaded.fd),
         )
-        self._life = life
+        self._lib, self._fd, self._life = lib, loaded.fd, life
         self._reader = Reader(lib, self._info, loaded.fd, batch) if kind in READABLE else None
 
     @property
@@ -160,6 +160,14 @@ class KernelMap:
             if self.refresh is not None:
                 self.refresh()
             return self._reader()
+
+    def put(self, key: bytes, value: bytes) -> None:
+        name = self._info.name
+        with self._life.held(f"map {name}"):
+            try:
+                self._lib.call("bpf_map_update_elem", self._fd, key, value, 0)
+            except libbpf.LibbpfError as error:
+                raise BpfError(f"map {name}: {key.hex()} cannot be set: {error}") from None
 
     def delete(self, keys: Sequence[bytes]) -> None:
         if self._reader is None:

@@ -44,6 +44,10 @@ class BpfMap(Protocol):
 
         Raises BpfError where the kernel refuses."""
 
+    def put(self, key: bytes, value: bytes) -> None:
+        """Sets one row of a shared map, or the storage of what `key` names. Raises BpfError where
+        the kernel refuses, mostly because the map is full."""
+
     def delete(self, keys: Sequence[bytes]) -> None:
         """Takes these keys out; one that is gone already is no error.
 

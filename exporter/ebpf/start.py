@@ -44,6 +44,9 @@ def start(program: Program, settings: Settings, context: DecodeContext) -> Progr
         declared,
         context.clock,
     )
+    if program.spec.cgroup_id_map:
+        collector.choose_cgroups(program.spec.cgroup_id_map, context.fs)
+    return collector
 
 
 def metrics_of(spec: ProgramSpec) -> list[MetricSpec]:

@@ -117,7 +117,7 @@ def check(objects: Path) -> Check:
         ProgramSpec(metrics=MetricsSpec(gauges=(GaugeSpec("plain_total", "h"),))),
         ProgramSpec(hooks=(HookSpec("h", (("on_getpid",), ("on_switch", "on_getpid"))),)),
         ProgramSpec(kaddrs=("vfs_read",)),
-        ProgramSpec(cgroup_id_map=CgroupIdMapSpec("pairs_total", "hash", ("^a",))),
+        ProgramSpec(cgroup_id_map=CgroupIdMapSpec("chosen", "hash", ("^a", "(b)(c)"))),
         ProgramSpec(tracing=TracingSpec((SpanSpec("spans", "s", "", (label("id"),)),))),
     ],
 )
@@ -144,9 +144,9 @@ def test_a_program_that_fits_its_object_has_no_problem(check: Check, spec: Progr
         ),
         (
             counter("qqq", label("f")),
-            "metrics.counters[0].name: the object has no map 'qqq', it has events_total, "
-            "latency_seconds, mixed_total, nested_total, pairs_total, plain_total, sent_total, "
-            "sized_total …",
+            "metrics.counters[0].name: the object has no map 'qqq', it has chosen, events_total, "
+            "latency_seconds, mixed_total, nested_total, pairs_total, plain_total, "
+            "sent_total …",
         ),
         (
             counter("events_total", label("f", 4)),
@@ -258,7 +258,12 @@ def test_a_program_that_fits_its_object_has_no_problem(check: Check, spec: Progr
             "cgroup_id_map.type: map 'spans' is of map type 27, want hash",
         ),
         (
-            ProgramSpec(cgroup_id_map=CgroupIdMapSpec("pairs_total", "hash", ("(",))),
+            ProgramSpec(cgroup_id_map=CgroupIdMapSpec("pairs_total", "hash")),
+            "cgroup_id_map.name: map 'pairs_total' has 16 bytes of key and 8 of value, want 8 and "
+            "8",
+        ),
+        (
+            ProgramSpec(cgroup_id_map=CgroupIdMapSpec("chosen", "hash", ("(",))),
             "cgroup_id_map.regexps: regexp: '(' is no RE2 expression: missing ): (",
         ),
         (

@@ -50,6 +50,7 @@ def test_an_object_is_read_as_it_was_declared(objects: Path) -> None:
         "nested_total": (9, 32, 8),
         "latency_seconds": (5, 8, 48),
         "plain_total": (2, 4, 8),
+        "chosen": (9, 8, 8),
         "mixed_total": (1, 24, 8),
         "wide_values": (1, 8, 16),
         "sized_total": (1, 12, 8),

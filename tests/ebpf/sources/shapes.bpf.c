@@ -56,6 +56,7 @@ MAP(pairs_total, BPF_MAP_TYPE_HASH, struct pair_key, u64, 512);
 MAP(nested_total, BPF_MAP_TYPE_LRU_HASH, struct nested_key, u64, 512);
 MAP(latency_seconds, BPF_MAP_TYPE_PERCPU_HASH, u64, struct slots, 64);
 MAP(plain_total, BPF_MAP_TYPE_ARRAY, __u32, u64, 1);
+MAP(chosen, BPF_MAP_TYPE_LRU_HASH, u64, u64, 16);
 MAP(mixed_total, BPF_MAP_TYPE_HASH, struct mixed_key, u64, 16);
 MAP(wide_values, BPF_MAP_TYPE_HASH, u64, struct pair_key, 16);
 

@@ -1,0 +1,88 @@
+"""cgroup_id_map: the program sees the cgroups whose paths match, those made later too."""
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from exporter.host.mounts import cgroup_mounts
+from exporter.hostfs import HostFs
+from tests.kernel.test_program_yaml import Start, samples, started
+
+__all__ = ["started"]
+pytestmark = pytest.mark.bpf
+
+CALL = """
+import os, sys
+open(sys.argv[1] + "/cgroup.procs", "w").write(str(os.getpid()))
+for _ in range(int(sys.argv[2])):
+    os.getpriority(os.PRIO_USER, 0)
+"""
+
+YAML = """
+    metrics:
+      counters:
+        - name: METRIC
+          labels:
+            - {name: cgroup, size: 8, decoders: [{name: uint}, {name: cgroup}]}
+    cgroup_id_map:
+      name: MAP
+      type: TYPE
+      regexps: ["/kernmesh-test[^/]*/chosen(-.)?$"]
+"""
+
+MakeCgroup = Callable[[str], Path]
+
+
+@pytest.fixture
+def cgroup() -> Iterator[MakeCgroup]:
+    """Makes a cgroup of the unified hierarchy by its name below the test's own."""
+    (unified,) = (mount for mount in cgroup_mounts(HostFs()) if mount.version == 2)
+    own = unified.folder / "kernmesh-test-choice"
+    own.mkdir()
+    made: list[Path] = []
+
+    def make(name: str) -> Path:
+        made.append(own / name)
+        made[-1].mkdir()
+        return made[-1]
+
+    yield make
+    for folder in (*reversed(made), own):
+        if folder.exists():
+            folder.rmdir()
+
+
+def call_in(folder: Path, times: int) -> None:
+    subprocess.run([sys.executable, "-c", CALL, folder, str(times)], check=True)
+
+
+@pytest.mark.parametrize(
+    ("metric", "map_name", "kind"),
+    [
+        ("calls_by_id_total", "chosen_ids", "hash"),
+        ("calls_by_storage_total", "chosen_cgroups", "cgrp_storage"),
+    ],
+)
+def test_the_program_sees_the_cgroups_that_match_and_no_others(
+    started: Start, cgroup: MakeCgroup, metric: str, map_name: str, kind: str
+) -> None:
+    chosen, passed_over = cgroup("chosen"), cgroup("passed-over")
+    collector = started(
+        "cgroups", YAML.replace("METRIC", metric).replace("MAP", map_name).replace("TYPE", kind)
+    )
+    call_in(chosen, 3)
+    call_in(passed_over, 4)
+    later = cgroup("chosen-b")
+    call_in(later, 5)  # not known yet
+    collector.keep_up()
+    call_in(later, 7)
+    found = {dict(labels)["cgroup"]: n for labels, n in samples(collector)[f"e_{metric}"].items()}
+    assert found == {str(chosen): 3, str(later): 7}
+    assert collector.cgroups is not None
+    assert collector.cgroups.selected == 2
+    chosen.rmdir()
+    collector.keep_up()
+    assert collector.cgroups.selected == 1
