@@ -35,7 +35,7 @@ def start(program: Program, settings: Settings, context: DecodeContext) -> Progr
         names.load(enums)
         context = context._replace(enums=names)
     decoders = _decoders(program, context)
-    return ProgramCollector(
+    collector = ProgramCollector(
         kernel.load(program, settings.loading),
         program.spec,
         settings.prefix,
