@@ -18,8 +18,8 @@ from exporter.hostfs import HostFs
 from exporter.usage.podnames import LogNames
 from exporter.usage.series import Kind, Series
 
-# Limits change seldom: a twentieth of all is read again at each pass.
-_LIMITS_SHARE = 20
+# Limits change seldom and cost seven files: a fiftieth of all is read again at each pass.
+_LIMITS_SHARE = 50
 _ID_SHOWN = 12
 _KEPT: tuple[tuple[str, Kind], ...] = (
     ("cpu_seconds", "counter"),
@@ -38,11 +38,15 @@ class Offline:
     written as cgroupfs has them ("kubepods/besteffort") or as systemd has."""
 
     def __init__(self, roots: Sequence[str]) -> None:
-        self.roots = tuple(levels(root) for root in roots)
+        self._roots = tuple(levels(root) for root in roots)
+        self.elsewhere = frozenset(
+            root.strip("/") for root in roots if "kubepods" not in levels(root)
+        )
+        """Roots that are not kubelet's, as they were written."""
 
     def has(self, path: str) -> bool:
         place = levels(path)
-        return any(place[: len(root)] == root for root in self.roots)
+        return any(place[: len(root)] == root for root in self._roots)
 
 
 class Kubepods:
@@ -96,8 +100,8 @@ class Container:
         self.series = tuple(Series(f"{thing}.{name}", kind) for name, kind in _KEPT)
 
 
-def _key(container: Container) -> tuple[str, str]:
-    return container.pod.uid, container.labels.container
+def _key(labels: Labels) -> tuple[str, str, str]:
+    return labels.namespace, labels.pod, labels.container
 
 
 class Row(NamedTuple):
@@ -145,6 +149,11 @@ class PodUsage:
             if (value := usage[at]) is not None
         }
 
+    @property
+    def renamed(self) -> int:
+        """Changes where names did, so that who keeps labels makes them anew."""
+        return self._names.changes if self._names else 0
+
     def pod_labels(self, pod: PodPath, path: str) -> Labels:
         """Of a pod's own cgroup: `container` is ""."""
         named = self._names.pods.get(pod.uid) if self._names else None
@@ -157,14 +166,14 @@ class PodUsage:
         if names is not None:
             nameless = any(not each.labels.namespace for each in self._containers.values())
             names.refresh(now, nameless)
-        seen = tree.changes, names.changes if names else 0
+        seen = tree.changes, self.renamed
         if seen == self._seen:
             return
         renamed = self._seen is None or self._seen[1] != seen[1]
         self._seen = seen
         before, self._containers = self._containers, {}
         layout = self._kubepods.layout()
-        taken = {} if renamed else {_key(each): path for path, each in before.items()}
+        taken = {} if renamed else {_key(each.labels): path for path, each in before.items()}
         for path, pod in tree.containers.items():
             known = before.pop(path, None)
             if known is not None and not renamed:
@@ -177,13 +186,14 @@ class PodUsage:
         for gone in before.values():
             gone.reader.close()
 
-    def _labels(self, pod: PodPath, path: str, taken: dict[tuple[str, str], str]) -> Labels:
+    def _labels(self, pod: PodPath, path: str, taken: dict[tuple[str, str, str], str]) -> Labels:
+        """`taken`: which path has a name; a pod that is made anew has that of the one ending."""
         short = pod.container[:_ID_SHOWN]
         name = (self._names.containers.get(pod.container) if self._names else None) or short
-        if taken.setdefault((pod.uid, name), path) != path:
-            name = f"{name}-{short}"
-            taken[pod.uid, name] = path
-        return self.pod_labels(pod, path)._replace(container=name)
+        labels = self.pod_labels(pod, path)._replace(container=name)
+        if taken.setdefault(_key(labels), path) == path:
+            return labels
+        return labels._replace(container=f"{name}-{short}")
 
     def _read_some_limits(self) -> None:
         paths = list(self._containers)
