@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import secrets
 import subprocess
 import uuid
 from collections.abc import Callable, Iterator
@@ -22,9 +23,10 @@ def _ip(*words: str) -> None:
 class Host:
     """One end: a namespace with an IPv4 and an IPv6 address on eth0."""
 
-    def __init__(self, name: str, number: int) -> None:
+    def __init__(self, name: str, net: tuple[int, int], number: int) -> None:
         self.name = name
-        self.ipv4, self.ipv6 = f"10.213.7.{number}", f"fd00:7::{number}"
+        self.ipv4 = f"10.{net[0]}.{net[1]}.{number}"
+        self.ipv6 = f"fd00:{net[0]:x}:{net[1]:x}::{number}"
         self.mac = f"02:00:00:00:07:{number:02x}"
         _ip("netns", "add", name)
 
@@ -70,8 +72,10 @@ class Host:
 def joined() -> Iterator[tuple[Host, Host]]:
     """Two hosts that reach each other."""
     names = [f"kernmesh-{uuid.uuid4()}" for _ in range(2)]
+    # BPF sees every namespace: addresses that no other test run has
+    net = (secrets.randbelow(256), secrets.randbelow(256))
     try:
-        one, other = Host(names[0], 1), Host(names[1], 2)
+        one, other = Host(names[0], net, 1), Host(names[1], net, 2)
         _ip(
             *("-n", one.name, "link", "add", "eth0", "address", one.mac, "type", "veth"),
             *("peer", "name", "eth0", "address", other.mac, "netns", other.name),
