@@ -14,7 +14,7 @@ struct module {
 };
 
 // Names are the programs' own, so there is no end of them.
-RECENT_COUNTER_MAP(python_module_imports_total, struct module, 2048);
+RECENT_COUNTER_MAP(python_module_imports_total, struct module, 1024);
 
 SEC("usdt/*python3.*:python:import__find__load__start")
 int BPF_USDT(import_start, const char *name)

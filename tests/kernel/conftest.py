@@ -6,14 +6,12 @@ import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-import msgspec
 import pytest
-import yaml
 
 from exporter.ebpf import libbpf
 from exporter.ebpf.kernel import DEFAULTS, Options, load
 from exporter.ebpf.loaded import KernelProgram
-from exporter.ebpf.spec import HookSpec, Program, ProgramSpec
+from exporter.ebpf.spec import HookSpec, Program, ProgramSpec, read_program
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -70,11 +68,8 @@ def copy_of(folder: Path, name: str, target: Path) -> Path:
 
 
 def shipped_program(folder: Path, name: str) -> Program:
-    """A shipped program with its own YAML's hooks, scalars kept as text."""
-    file = folder / f"{name}.yaml"
-    document = yaml.load(file.read_text(), yaml.BaseLoader)
-    spec = msgspec.convert(document, ProgramSpec, strict=False)
-    return Program(name, file, folder / f"{name}.bpf.o", spec)
+    """A shipped program as its own YAML has it."""
+    return read_program(folder / f"{name}.yaml")
 
 
 def numbers(program: KernelProgram, name: str) -> dict[bytes, list[int]]:
