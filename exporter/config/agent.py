@@ -22,8 +22,8 @@ Percent = Annotated[float, Meta(ge=0, le=100)]
 MetricPrefix = Annotated[
     str,
     Meta(
-        pattern=r"^[a-zA-Z_:][a-zA-Z0-9_:]*$",
-        extra={"want": "letters, digits, _ and :, no digit first"},
+        pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*$",
+        extra={"want": "letters, digits and _, no digit first"},
         description="Begins the name of every metric that BPF programs count.",
     ),
 ]
