@@ -18,8 +18,8 @@ from exporter.metrics.table import FastFamily, Shape
 from exporter.usage.pods import Kubepods, Offline
 from exporter.usage.series import Kind, Series
 
-# Classes are read every second; that kubepods or a root came or went may be seen later.
-_TREE_AGE_SECONDS = 10.0
+# Classes are read every second; whoever reads pods every ten looks for cgroups for both.
+_TREE_AGE_SECONDS = 15.0
 _MEASURES: tuple[tuple[str, Kind, str, str], ...] = (
     ("cpu_seconds", "counter", "cpu_usage_seconds_total", "Time on CPUs"),
     ("working_set_bytes", "gauge", "memory_working_set_bytes", "Memory less inactive files"),

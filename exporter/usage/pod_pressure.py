@@ -20,7 +20,7 @@ from exporter.metrics.table import FastFamily, Shape
 from exporter.usage.pods import Kubepods, PodUsage
 from exporter.usage.series import Series
 
-_FRESH_SECONDS = 10.0
+_FRESH_SECONDS = 15.0  # whoever reads usage by pod looks for cgroups more often
 _POD_LABELS = ("namespace", "pod", "uid", "qos", "class")
 _WORDS = {
     "some": ("waiting", "Time in which some task waited for the resource."),
