@@ -247,6 +247,12 @@ _OFF = _Fact(
 _HOOK = _Fact(
     "gauge", "kernmesh_ebpf_hook_info", "Hooks that the program has got.", ("program", "hook")
 )
+_BACKEND = _Fact(
+    "gauge",
+    "kernmesh_ebpf_backend_info",
+    "Who loaded the program: core (libbpf) or bcc.",
+    ("program", "backend"),
+)
 _ENTRIES = _Fact(
     "gauge", "kernmesh_ebpf_map_entries", "Entries at the last read.", ("program", "map")
 )
@@ -335,7 +341,7 @@ class _Status:
         upstream = (self._configs, self._errors, self._info, self._attached)
         runs = (self._run_time, self._run_count)
         states = (_UP, _OFF, _HOOK, _ENTRIES, _MAX_ENTRIES, _BYTES, _REFUSED, _EVICTED, _LOST)
-        return (*upstream, *runs, *states, _FOLDED, _CACHED)
+        return (*upstream, *runs, *states, _FOLDED, _CACHED, _BACKEND)
 
     def collect_names(self, names: Collection[str]) -> Iterable[Metric]:
         if {fact.name for fact in self._facts()}.isdisjoint(names):
@@ -393,6 +399,7 @@ class _Status:
                 found[self._run_count][number,] = function.run_count
             if function.attached:
                 found[_HOOK][program.name, function.hook] = 1
+                found[_BACKEND][program.name, function.backend] = 1
 
     def _refused(self, program: ProgramCollector, found: Mapping[_Fact, Numbers]) -> None:
         for name, count in program.loaded.refused_updates().items():

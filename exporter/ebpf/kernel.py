@@ -12,7 +12,7 @@ import mmap
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from exporter.ebpf import budget, features, libbpf
 from exporter.ebpf.attach import attach, is_perf_event
@@ -38,7 +38,8 @@ _NO_BTF = re.compile("kernel BTF|vmlinux BTF")
 class Options(NamedTuple):
     """How to load. `max_entries` is by map name and overrides the object's. `possible_cpus` is
     for the budget only, None for this machine's. `custom_btf` is a BTF file for kernels without.
-    `batch` False reads maps key by key, as kernels without batch lookups make us."""
+    `batch` False reads maps key by key, as kernels without batch lookups make us.
+    `backend` is for backends.py: who is to load."""
 
     max_entries: Mapping[str, int] = {}
     possible_cpus: int | None = None
@@ -46,6 +47,7 @@ class Options(NamedTuple):
     custom_btf: str | None = None
     batch: bool = True
     host: HostFs = HostFs()
+    backend: Literal["auto", "core", "bcc"] = "auto"
 
 
 DEFAULTS = Options()

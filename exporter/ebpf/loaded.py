@@ -234,7 +234,7 @@ class KernelProgram:
 
     def functions(self) -> Sequence[AttachedFunction]:
         with self._life.held(self._name):
-            return [_described(function) for function in self._held.functions]
+            return [_described(function, self.backend) for function in self._held.functions]
 
     def refused_updates(self) -> Mapping[str, int]:
         with self._life.held(self._name):
@@ -261,7 +261,7 @@ class KernelProgram:
                 self._held.close()
 
 
-def _described(function: FunctionInKernel) -> AttachedFunction:
+def _described(function: FunctionInKernel, backend: str) -> AttachedFunction:
     info = function.info()
     return AttachedFunction(
         name=function.name,
@@ -272,6 +272,7 @@ def _described(function: FunctionInKernel) -> AttachedFunction:
         run_time_ns=info.run_time_ns,
         run_count=info.run_count,
         missed=info.missed,
+        backend=backend,
     )
 
 

@@ -57,6 +57,7 @@ class BpfMap(Protocol):
 class AttachedFunction(NamedTuple):
     """A BPF function that is in the kernel. `hook` is its ELF section ("tp_btf/timer_start").
     run_time_ns and run_count are 0 unless kernel.bpf_stats_enabled is set; None if unknown.
+    `backend` is who loaded it: core (libbpf, CO-RE) or bcc.
     `missed` runs were left out by the kernel because the CPU was in a BPF function already."""
 
     name: str
@@ -67,6 +68,7 @@ class AttachedFunction(NamedTuple):
     run_time_ns: int | None
     run_count: int | None
     missed: int | None = None
+    backend: str = "core"
 
 
 class LoadedProgram(Protocol):

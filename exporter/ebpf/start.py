@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from exporter.decoders import Decode, DecodeContext, chain
-from exporter.ebpf import kernel
+from exporter.ebpf import backends, kernel
 from exporter.ebpf.collector import ProgramCollector
 from exporter.ebpf.elf import BpfObject, verify_object
 from exporter.ebpf.layout import needs_types
@@ -36,7 +36,7 @@ def start(program: Program, settings: Settings, context: DecodeContext) -> Progr
         context = context._replace(enums=names)
     decoders = _decoders(program, context)
     collector = ProgramCollector(
-        kernel.load(program, settings.loading),
+        backends.load(program, settings.loading),
         program.spec,
         settings.prefix,
         settings.max_series,
