@@ -6,6 +6,8 @@ Roles are imported when they are asked for, so `kernmesh schema` does not pay fo
 
 import argparse
 import json
+import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,8 +29,27 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"kernmesh: {error}", file=sys.stderr)
         return 1
     except BrokenPipeError:  # `kernmesh schema agent | head`: the reader has had enough
-        sys.stderr.close()
+        _write_no_more()
         return 0
+    except OSError as error:  # the output cannot be written, the disk is full
+        print(f"kernmesh: {error}", file=sys.stderr)
+        _write_no_more()
+        return 1
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+
+
+def show(text: str) -> None:
+    """Prints it; that nobody can read it is no reason to end."""
+    try:
+        print(text, flush=True)
+    except OSError:
+        _write_no_more()
+
+
+def _write_no_more() -> None:
+    """What print still holds goes nowhere, or the end of the process would trip over it."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -115,6 +136,7 @@ def _hostfs(arguments: argparse.Namespace) -> HostFs:
 
 
 def _agent(arguments: argparse.Namespace) -> int:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something to reload
     from exporter import app, logs
 
     logs.setup(arguments.log_level, arguments.log_format)
@@ -125,7 +147,7 @@ def _agent(arguments: argparse.Namespace) -> int:
             lifecycle=arguments.lifecycle,
             host=_hostfs(arguments),
         ),
-        show=lambda text: print(text, flush=True),
+        show=show,
     )
 
 

@@ -4,11 +4,12 @@ Pure text from the same rows that the landing page shows.
 """
 
 import os
-import sys
 import textwrap
 from collections.abc import Iterator, Sequence
 
 from exporter.pages.landing import Status
+
+STDOUT = 1
 
 
 def screen(status: Status, urls: Sequence[str], width: int | None = None) -> str:
@@ -18,7 +19,7 @@ def screen(status: Status, urls: Sequence[str], width: int | None = None) -> str
 
 def _columns() -> int:
     try:  # not shutil's, which brings three compressors along
-        return os.get_terminal_size(sys.stdout.fileno()).columns
+        return os.get_terminal_size(STDOUT).columns
     except OSError:  # no terminal: a log or a pipe
         return 100
 

@@ -1,5 +1,10 @@
 """The first screen says what is on and why the rest is not."""
 
+import subprocess
+import sys
+
+import pytest
+
 from exporter.pages.landing import DEFAULT_LINKS, CollectorRow, ProgramRow, Status
 from exporter.startup import screen
 
@@ -35,6 +40,32 @@ def test_each_program_and_collector_has_its_line_or_its_reason() -> None:
         "",
         "metrics: http://localhost:9435/metrics   page: http://localhost:9435/",
     ]
+
+
+@pytest.mark.parametrize("nowhere", [">&-", ">/dev/full", "| true"])
+def test_nobody_who_could_read_it_is_no_reason_to_end(nowhere: str) -> None:
+    script = (
+        "from exporter import cli, startup; from tests.test_startup import STATUS; "
+        "import sys; cli.show(startup.screen(STATUS, [])); "
+        "print('alive', file=sys.stderr)"
+    )
+    shell = f'set -o pipefail; "$@" {nowhere}'
+    done = subprocess.run(
+        ["bash", "-c", shell, "bash", sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "alive\n")
+
+
+def test_output_that_cannot_be_written_is_one_line() -> None:
+    schema = f"{sys.executable} -m exporter.cli schema agent"
+    done = subprocess.run(
+        ["sh", "-c", f"{schema} >/dev/full"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert done.stderr == "kernmesh: [Errno 28] No space left on device\n"
 
 
 def test_no_line_is_wider_than_asked_for() -> None:

@@ -12,6 +12,7 @@ import jsonschema
 import pytest
 
 from tests.agent.running import COMMAND, WATCHDOG_SECONDS, running
+from tests.agent.test_prometheus import free_port
 from tests.kernel.workloads import eventually, start_keepalive_timers
 
 pytestmark = pytest.mark.bpf
@@ -162,6 +163,20 @@ def test_a_port_in_use_is_one_clear_line() -> None:
             assert agent.ended() == 1
         [line] = agent.log.splitlines()
         assert f"listen 127.0.0.1:{port}: address already in use" in line
+
+
+def test_a_hangup_while_it_starts_ends_nothing(config: Path) -> None:
+    port = free_port()
+    with running("--config", config, listen=f"127.0.0.1:{port}") as agent:
+        assert eventually(lambda: can_connect(port), WATCHDOG_SECONDS)
+        agent.signal(signal.SIGHUP)  # it listens, and is not yet there to reload
+        assert agent.get("/-/healthy")
+        assert agent.stop() == 0
+
+
+def can_connect(port: int) -> bool:
+    with socket.socket() as sock:
+        return sock.connect_ex(("127.0.0.1", port)) == 0
 
 
 def command(*arguments: str | Path) -> "subprocess.CompletedProcess[str]":
