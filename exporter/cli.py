@@ -110,8 +110,16 @@ def _parser() -> argparse.ArgumentParser:
     schema = commands.add_parser(
         "schema", help="JSON Schema of a file, for editors", allow_abbrev=False
     )
-    schema.add_argument("file", choices=("agent",))
+    schema.add_argument("file", choices=("agent", "pinglist"))
     schema.set_defaults(run=_schema)
+
+    pinglist = commands.add_parser("pinglist", help="pinglist.yaml", allow_abbrev=False)
+    verbs = pinglist.add_subparsers(required=True, metavar="VERB")
+    pinglist_check = verbs.add_parser(
+        "check", help="read it, report all problems and what it will do", allow_abbrev=False
+    )
+    pinglist_check.add_argument("file", type=Path, metavar="FILE")
+    pinglist_check.set_defaults(run=_pinglist_check)
     return parser
 
 
@@ -195,9 +203,24 @@ def _new_program(arguments: argparse.Namespace) -> int:
 
 
 def _schema(arguments: argparse.Namespace) -> int:
-    from exporter.config import agent_schema
+    from exporter.config import AgentConfig, schema_of
 
-    print(json.dumps(agent_schema(), indent=2))
+    if arguments.file == "pinglist":
+        from pingmesh.pinglist import Pinglist
+
+        print(json.dumps(schema_of(Pinglist), indent=2))
+    else:
+        print(json.dumps(schema_of(AgentConfig), indent=2))
+    return 0
+
+
+def _pinglist_check(arguments: argparse.Namespace) -> int:
+    from pingmesh import pinglist
+
+    found = pinglist.read_pinglist(arguments.file)
+    for warning in pinglist.warnings(found):
+        print(f"{arguments.file}: warning: {warning}", file=sys.stderr)
+    print(f"ok: {pinglist.summary(found)}")
     return 0
 
 
