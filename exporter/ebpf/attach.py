@@ -12,6 +12,8 @@ import re
 from collections.abc import Mapping
 
 from exporter.ebpf import binaries, libbpf
+from exporter.ebpf.places import attach_to_places, kind_of
+from exporter.ebpf.spec import AttachSpec
 from exporter.errors import BpfError
 from exporter.hostfs import HostFs
 
@@ -47,12 +49,17 @@ def is_perf_event(section: str) -> bool:
     return section.startswith("perf_event/")
 
 
-def attach(obj: libbpf.Object, function: libbpf.Function, host: HostFs) -> None:
-    """Raises LibbpfError where libbpf or the kernel refuses, else BpfError with one line."""
+def attach(
+    obj: libbpf.Object, function: libbpf.Function, host: HostFs, place: AttachSpec | None = None
+) -> None:
+    """`place` is what the YAML's `attach` says of it. Raises LibbpfError where libbpf or the kernel
+    refuses, else BpfError with one line."""
     kind, _, target = function.section.partition("/")
     kind = kind.removesuffix(".s")
     name, _, rest = target.partition(":")
-    if is_perf_event(function.section):
+    if place is not None or kind_of(function.section) is not None:
+        attach_to_places(obj, function, place, host)
+    elif is_perf_event(function.section):
         _attach_perf_event(obj, function, target, host)
     elif "/" in name or not rest:
         obj.attach(function)

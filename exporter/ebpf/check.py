@@ -21,6 +21,7 @@ from exporter.ebpf.layout import (
     key_sizes,
     map_findings,
 )
+from exporter.ebpf.places import kind_of
 from exporter.ebpf.spec import HistogramSpec, LabelSpec, MetricSpec, Program, ProgramSpec
 from exporter.errors import BpfError, Problem
 
@@ -129,6 +130,20 @@ def _object_findings(spec: ProgramSpec, declared: BpfObject) -> Iterator[Finding
                 if function not in declared.functions:
                     where = f"hooks[{index}].any_of[{way}]"
                     yield where, _missing("function", function, declared.functions)
+    for index, place in enumerate(spec.attach):
+        section = declared.functions.get(place.function)
+        if section is None:
+            text = _missing("function", place.function, declared.functions)
+            yield f"attach[{index}].function", text
+            continue
+        kind = kind_of(section)
+        if kind is None:
+            text = f"{place.function!r} is a {section} function, which needs no place"
+            yield f"attach[{index}].function", text
+        elif (kind == "cgroup") != (place.cgroup is not None):
+            want = "cgroup" if kind == "cgroup" else "interfaces"
+            text = f"{place.function!r} is a {section} function, want {want}"
+            yield f"attach[{index}]", text
     for index, span in enumerate(spec.tracing.spans):
         found = declared.maps.get(span.ringbuf)
         if found is None:

@@ -21,6 +21,7 @@ from exporter.ebpf.hooks import HookReport, Refusal, functions_to_try, hooks_of
 from exporter.ebpf.layout import is_split_by_cpu
 from exporter.ebpf.loaded import HeldObject, KernelProgram
 from exporter.ebpf.objectfile import read_object
+from exporter.ebpf.places import interface_of
 from exporter.ebpf.spec import CounterSpec, GaugeSpec, Program, ProgramSpec
 from exporter.ebpf.verifier import telling_line
 from exporter.ebpf.without_btf import WithoutKernelBtf
@@ -223,6 +224,8 @@ class _Loader:
                 function.set_autoload(function.name in functions)
                 if is_perf_event(function.section):
                     function.set_perf_event()
+                elif interface_of(function.section):
+                    function.set_xdp()
             asked = _asked_constants(obj, self._program)
             constants = {"km_page_bytes": mmap.PAGESIZE, **asked, **self._constants}
             for name in _size_maps(
@@ -274,12 +277,13 @@ class _Loader:
 
     def _attach(self, obj: libbpf.Object, functions: Sequence[str]) -> None:
         refusals: list[Refusal] = []
+        places = {each.function: each for each in self._program.spec.attach}
         for function in obj.functions:
             if function.name not in functions:
                 continue
             with self._lib.messages() as said:
                 try:
-                    attach(obj, function, self._options.host)
+                    attach(obj, function, self._options.host, places.get(function.name))
                     continue
                 except libbpf.LibbpfError as error:
                     reason = features.refusal(function.section, error.errno, self._options.host)

@@ -22,7 +22,9 @@ logger = logging.getLogger(__name__)
 
 LOG_BYTES = 1 << 20  # only pages that are written to exist; below 64 KiB errors become ENOSPC
 _PROG_TYPE_SOCKET_FILTER = 1
+_PROG_TYPE_XDP = 6
 _PROG_TYPE_PERF_EVENT = 7
+_ATTACH_XDP = 37
 _DEBUG = 2  # libbpf's own level; its debug messages are a thousand lines a load
 _BTF_KIND_DATASEC = 15
 
@@ -195,6 +197,10 @@ _PROTOTYPES: Mapping[str, tuple[Any, tuple[Any, ...]]] = {
     "bpf_program__fd": (_INT, (_POINTER,)),
     "bpf_program__attach": (_POINTER, (_POINTER,)),
     "bpf_program__set_type": (_INT, (_POINTER, _U32)),
+    "bpf_program__set_expected_attach_type": (_INT, (_POINTER, _U32)),
+    "bpf_program__attach_xdp": (_POINTER, (_POINTER, _INT)),
+    "bpf_program__attach_cgroup": (_POINTER, (_POINTER, _INT)),
+    "bpf_link_create": (_INT, (_INT, _INT, _U32, _POINTER)),
     "bpf_program__attach_perf_event": (_POINTER, (_POINTER, _INT)),
     "bpf_program__attach_uprobe_opts": (_POINTER, (_POINTER, _INT, _TEXT, _SIZE, _POINTER)),
     "bpf_program__attach_usdt": (_POINTER, (_POINTER, _INT, _TEXT, _TEXT, _TEXT, _POINTER)),
@@ -361,6 +367,25 @@ class Function:
         """Before load: libbpf does not know sections "perf_event/…" with arguments."""
         self._lib.call("bpf_program__set_type", self._handle, _PROG_TYPE_PERF_EVENT)
 
+    def set_xdp(self) -> None:
+        """Before load: libbpf does not know sections "xdp/INTERFACE"."""
+        self._lib.call("bpf_program__set_type", self._handle, _PROG_TYPE_XDP)
+        self._lib.call("bpf_program__set_expected_attach_type", self._handle, _ATTACH_XDP)
+
+    def attach_xdp(self, interface: int) -> int:
+        """By the interface's index."""
+        return self._lib.pointer("bpf_program__attach_xdp", self._handle, interface)
+
+    def attach_cgroup(self, fd: int) -> int:
+        """To an open folder of the unified hierarchy, and so to all that is below."""
+        return self._lib.pointer("bpf_program__attach_cgroup", self._handle, fd)
+
+    def create_link(self, target: int, attach_type: int) -> int:
+        """A link's file descriptor, to be given to `Object.keep_fd`, for what libbpf 1.1 has no
+        verb for."""
+        fd = self._lib.call("bpf_program__fd", self._handle)
+        return self._lib.call("bpf_link_create", fd, target, attach_type, None)
+
     def attach(self) -> int:
         """A link, to be given to `Object.keep`, as those of the other ways to attach."""
         return self._lib.pointer("bpf_program__attach", self._handle)
@@ -453,6 +478,7 @@ class Object:
             "bpf_object__open_mem", data, len(data), ctypes.byref(opts)
         )
         self._links: list[int] = []
+        self._link_fds: list[int] = []
         self._iterators: list[int] = []
         self.functions = [Function(lib, p) for p in self._walk("bpf_object__next_program")]
         self.maps = [Map(lib, p) for p in self._walk("bpf_object__next_map")]
@@ -509,6 +535,10 @@ class Object:
         """A link that is to be taken away at the end."""
         self._links.append(link)
 
+    def keep_fd(self, link: int) -> None:
+        """The same as a file descriptor."""
+        self._link_fds.append(link)
+
     def iterate(self) -> None:
         """Runs every attached iterator over all that there is now; what it prints is dropped."""
         for link in self._iterators:
@@ -525,6 +555,8 @@ class Object:
         """Detaches, unloads, frees. A second call does nothing."""
         while self._links:
             self._lib.raw("bpf_link__destroy", self._links.pop())
+        while self._link_fds:
+            os.close(self._link_fds.pop())
         if self._handle is not None:
             self._lib.raw("bpf_object__close", self._handle)
             self._handle = None

@@ -250,6 +250,23 @@ class HookSpec(Struct, frozen=True, forbid_unknown_fields=True):
     optional: bool = False
 
 
+class AttachSpec(Struct, frozen=True, forbid_unknown_fields=True):
+    """Ours: where a function goes that no event calls. XDP and tc functions to `interfaces`, tc's
+    in one `direction`; cgroup functions to the `cgroup` of this path and all below it."""
+
+    function: CName
+    interfaces: tuple[Text, ...] = ()
+    direction: Literal["ingress", "egress"] = "ingress"
+    cgroup: Text | None = None
+
+    def faults(self) -> Iterator[Fault]:
+        also = (("interfaces",), ("cgroup",))
+        if bool(self.interfaces) == (self.cgroup is not None):
+            yield Fault((), "says no one place", want="either interfaces or cgroup", also=also)
+        for index in doubles(self.interfaces):
+            yield Fault(("interfaces", index), "is there twice", self.interfaces[index])
+
+
 class ProgramSpec(Struct, frozen=True, forbid_unknown_fields=True):
     """The whole file. `name` is read and without effect, as upstream: the file's name counts.
 
@@ -262,6 +279,7 @@ class ProgramSpec(Struct, frozen=True, forbid_unknown_fields=True):
     kaddrs: tuple[CName, ...] = ()
     cgroup_id_map: CgroupIdMapSpec | None = None
     hooks: tuple[HookSpec, ...] = ()
+    attach: tuple[AttachSpec, ...] = ()
     constants: dict[CName, Annotated[int, Meta(ge=0)]] = {}
 
     def faults(self) -> Iterator[Fault]:
@@ -269,6 +287,9 @@ class ProgramSpec(Struct, frozen=True, forbid_unknown_fields=True):
         if not (metrics.counters or metrics.gauges or metrics.histograms or self.tracing.spans):
             yield Fault((), "has nothing to export", want="metrics or tracing")
         yield from _double_faults("hooks", [hook.name for hook in self.hooks])
+        for index in doubles([each.function for each in self.attach]):
+            function = self.attach[index].function
+            yield Fault(("attach", index, "function"), "is there twice", function)
         for index in doubles(self.kaddrs):
             yield Fault(("kaddrs", index), "is there twice", self.kaddrs[index])
 

@@ -12,6 +12,7 @@ from exporter.config import GoDuration
 from exporter.ebpf.check import check_programs
 from exporter.ebpf.elf import verify_object
 from exporter.ebpf.spec import (
+    AttachSpec,
     CgroupIdMapSpec,
     CounterSpec,
     DecoderSpec,
@@ -117,6 +118,7 @@ def check(objects: Path) -> Check:
         ProgramSpec(metrics=MetricsSpec(gauges=(GaugeSpec("plain_total", "h"),))),
         ProgramSpec(hooks=(HookSpec("h", (("on_getpid",), ("on_switch", "on_getpid"))),)),
         ProgramSpec(kaddrs=("vfs_read",)),
+        ProgramSpec(attach=(AttachSpec("on_packet", ("lo",)),)),
         ProgramSpec(cgroup_id_map=CgroupIdMapSpec("chosen", "hash", ("^a", "(b)(c)"))),
         ProgramSpec(tracing=TracingSpec((SpanSpec("spans", "s", "", (label("id"),)),))),
     ],
@@ -247,6 +249,19 @@ def test_a_program_that_fits_its_object_has_no_problem(check: Check, spec: Progr
         (
             ProgramSpec(hooks=(HookSpec("h", (("on_getpid",), ("on_swich",))),)),
             "hooks[0].any_of[1]: the object has no function 'on_swich' (did you mean 'on_switch'?)",
+        ),
+        (
+            ProgramSpec(attach=(AttachSpec("on_getpi", ("lo",)),)),
+            "attach[0].function: the object has no function 'on_getpi' (did you mean 'on_getpid'?)",
+        ),
+        (
+            ProgramSpec(attach=(AttachSpec("on_getpid", ("lo",)),)),
+            "attach[0].function: 'on_getpid' is a tracepoint/syscalls/sys_enter_getpid function, "
+            "which needs no place",
+        ),
+        (
+            ProgramSpec(attach=(AttachSpec("on_packet", cgroup="/sys/fs/cgroup"),)),
+            "attach[0]: 'on_packet' is a xdp function, want interfaces",
         ),
         (
             ProgramSpec(kaddrs=("vfs_rea",)),

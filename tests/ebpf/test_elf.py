@@ -42,6 +42,7 @@ def test_an_object_is_read_as_it_was_declared(objects: Path) -> None:
     assert found.functions == {
         "on_getpid": "tracepoint/syscalls/sys_enter_getpid",
         "on_switch": "raw_tp/sched_switch",
+        "on_packet": "xdp",
     }
     sizes = {each.name: (each.type, each.key_size, each.value_size) for each in found.maps.values()}
     assert sizes == {
@@ -82,7 +83,7 @@ def test_bpftool_and_elf_py_agree_on_the_types(objects: Path) -> None:
 def test_an_object_without_types_has_functions_but_no_maps(objects: Path) -> None:
     found = verify_object(objects / "untyped.bpf.o")
     assert (sorted(found.functions), found.maps, found.btf) == (
-        ["on_getpid", "on_switch"],
+        ["on_getpid", "on_packet", "on_switch"],
         {},
         None,
     )

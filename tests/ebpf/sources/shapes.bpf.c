@@ -106,4 +106,10 @@ int on_switch(struct bpf_raw_tracepoint_args *ctx)
 	return add(ctx->args[0]);
 }
 
+SEC("xdp")
+int on_packet(struct xdp_md *ctx)
+{
+	return XDP_PASS;
+}
+
 char LICENSE[] SEC("license") = "GPL";
