@@ -62,7 +62,7 @@ class PodPressure:
         where there are no pods."""
         with self._kubepods.turn:
             tree = self._kubepods.tree(now, _FRESH_SECONDS)
-            seen = tree.changes, self._pods.renamed
+            seen = tree.changes, self._pods.look_for_names(now)
             if seen != self._seen:
                 self._seen = seen
                 self._sync(tree)

@@ -149,10 +149,14 @@ class PodUsage:
             if (value := usage[at]) is not None
         }
 
-    @property
-    def renamed(self) -> int:
-        """Changes where names did, so that who keeps labels makes them anew."""
-        return self._names.changes if self._names else 0
+    def look_for_names(self, now: float) -> int:
+        """Reads names where they seem to have changed; the answer is another number where they
+        did, so that who keeps labels makes them anew. With `turn` held."""
+        if self._names is None:
+            return 0
+        nameless = any(not each.labels.namespace for each in self._containers.values())
+        self._names.refresh(now, nameless)
+        return self._names.changes
 
     def pod_labels(self, pod: PodPath, path: str) -> Labels:
         """Of a pod's own cgroup: `container` is ""."""
@@ -162,11 +166,7 @@ class PodUsage:
         return Labels(namespace, name, "", pod.qos, kind)
 
     def _sync(self, tree: PodTree, now: float) -> None:
-        names = self._names
-        if names is not None:
-            nameless = any(not each.labels.namespace for each in self._containers.values())
-            names.refresh(now, nameless)
-        seen = tree.changes, self.renamed
+        seen = tree.changes, self.look_for_names(now)
         if seen == self._seen:
             return
         renamed = self._seen is None or self._seen[1] != seen[1]
