@@ -197,7 +197,7 @@ class _Loader:
         lacking = [t for t in types if self._known is not None and t.name not in self._known]
         if not lacking:
             return None
-        first = next((each for each in lacking if not is_argument(each)), lacking[0])
+        first = min(lacking, key=lambda each: (is_argument(each), each.kind != "struct"))
         if is_argument(first):
             group, _, event = section.partition("/")[2].partition("/")
             no_format = f"tracefs does not say what {first.name} is"

@@ -4,19 +4,21 @@ one load: `python -m tests.kernel.beside '{"program": …}'` says what each has 
 A process of its own, in mounts of its own: so a kernel can be made to look as if it had no BTF.
 """
 
+import ctypes
 import json
 import os
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from exporter.ebpf import kernel
+from exporter.ebpf import backends, kernel
 from exporter.ebpf.loaded import KernelProgram
+from exporter.ebpf.start import metrics_of
 from exporter.errors import BpfError
 from tests.kernel.conftest import ROOT, numbers, shipped_program
-from tests.kernel.workloads import start_keepalive_timers
+from tests.kernel.workloads import memory_cgroup, start_keepalive_timers
 
 MOUNT = "mountpoint -q /sys/kernel/tracing || mount -t tracefs nodev /sys/kernel/tracing"
 IN_PRIVATE = ("unshare", "--mount", "sh", "-ec", f'{MOUNT}; exec "$@"', "sh")
@@ -57,10 +59,25 @@ def _system_calls() -> None:
             never.connect_ex(("127.0.0.1", 1))
 
 
+def _memory_runs_out() -> None:
+    for _ in range(3):
+        with memory_cgroup() as group:
+            group.run_out()
+
+
+def _allocations() -> None:
+    libc = ctypes.CDLL(None)
+    libc.malloc.restype, libc.free.argtypes = ctypes.c_void_p, (ctypes.c_void_p,)
+    for _ in range(20_000):
+        libc.free(libc.malloc(32))
+
+
 LOADS: Mapping[str, Callable[[], None]] = {
     "timers": lambda: start_keepalive_timers(20_000),
     "raw-tracepoints": lambda: start_keepalive_timers(20_000),
     "syscalls": _system_calls,
+    "oomkill": _memory_runs_out,
+    "uprobe": _allocations,
 }
 
 
@@ -70,12 +87,13 @@ def _main(program: str, hide_btf: bool, options: dict[str, Any]) -> Outcome:
     if hide_btf:
         subprocess.run(["mount", "-t", "tmpfs", "none", "/sys/kernel/btf"], check=True)
     try:
-        second = kernel.load(found, kernel.Options(**options))
+        second = backends.load(found, kernel.Options(**options))
     except BpfError as error:
         return Outcome([], str(error), [], {})
-    before = [_counts(each) for each in (first, second)]
+    names = [each.name for each in metrics_of(found.spec)]
+    before = [_counts(each, names) for each in (first, second)]
     LOADS[program]()
-    after = [_counts(each) for each in (first, second)]
+    after = [_counts(each, names) for each in (first, second)]
     taken = [section for hook in second.hooks for section in hook.taken or ()]
     return Outcome(taken, None, list(second.problems), _differences(before, after))
 
@@ -83,11 +101,11 @@ def _main(program: str, hide_btf: bool, options: dict[str, Any]) -> Outcome:
 _Counts = dict[str, dict[str, int]]
 
 
-def _counts(program: KernelProgram) -> _Counts:
+def _counts(program: KernelProgram, names: Sequence[str]) -> _Counts:
     """Of the maps that are metrics: those that count. Keys in hex."""
     return {
         name: {key.hex(): sum(values[:-1]) or values[0] for key, values in found.items()}
-        for name, found in ((name, numbers(program, name)) for name in program.maps)
+        for name, found in ((name, numbers(program, name)) for name in names)
     }
 
 

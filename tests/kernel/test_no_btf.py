@@ -25,7 +25,7 @@ def btf_file(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.mark.usefixtures("shipped")
 def test_timers_counts_by_types_that_tracefs_tells() -> None:
-    outcome = beside("timers", hide_btf=True)
+    outcome = beside("timers", hide_btf=True, backend="core")
     assert outcome.taken == ["tracepoint/timer/timer_start"]
     first, second = outcome.totals("timer_starts_total")
     assert first > 20_000
@@ -34,7 +34,7 @@ def test_timers_counts_by_types_that_tracefs_tells() -> None:
 
 @pytest.mark.usefixtures("shipped")
 def test_syscalls_reads_no_task_where_nothing_is_known_of_tasks() -> None:
-    outcome = beside("syscalls", hide_btf=True)
+    outcome = beside("syscalls", hide_btf=True, backend="core")
     assert outcome.taken == ["tracepoint/raw_syscalls/sys_enter", "raw_tp/sys_exit"]
     for name, least in (("syscalls_total", 25_000), ("syscall_errors_total", 5_000)):
         first, second = outcome.totals(name)
@@ -44,7 +44,7 @@ def test_syscalls_reads_no_task_where_nothing_is_known_of_tasks() -> None:
 
 @pytest.mark.usefixtures("shipped")
 def test_what_reads_the_kernels_structs_is_off_and_says_which() -> None:
-    assert beside("raw-tracepoints", hide_btf=True).error == (
+    assert beside("raw-tracepoints", hide_btf=True, backend="core").error == (
         "raw-tracepoints: hook 'timer starts' has no way into this kernel: raw_tp/timer_start: "
         "reads struct timer_list, and this kernel carries no BTF"
     )
@@ -52,7 +52,7 @@ def test_what_reads_the_kernels_structs_is_off_and_says_which() -> None:
 
 @pytest.mark.usefixtures("shipped")
 def test_a_btf_file_of_the_users_stands_in_for_the_kernels(btf_file: str) -> None:
-    outcome = beside("raw-tracepoints", hide_btf=True, custom_btf=btf_file)
+    outcome = beside("raw-tracepoints", hide_btf=True, custom_btf=btf_file, backend="core")
     assert outcome.taken == ["raw_tp/timer_start"]
     first, second = outcome.totals("raw_timer_starts_total")
     assert first > 20_000
@@ -61,5 +61,5 @@ def test_a_btf_file_of_the_users_stands_in_for_the_kernels(btf_file: str) -> Non
 
 @pytest.mark.usefixtures("shipped")
 def test_with_a_btf_file_hooks_by_the_kernels_own_btf_are_passed_over(btf_file: str) -> None:
-    outcome = beside("syscalls", hide_btf=True, custom_btf=btf_file)
+    outcome = beside("syscalls", hide_btf=True, custom_btf=btf_file, backend="core")
     assert outcome.taken == ["raw_tp/sys_enter", "raw_tp/sys_exit"]
