@@ -70,7 +70,7 @@ $(VENV)/.installed-dev: $(VENV)/.installed requirements/dev.lock
 
 # Without a compiler (not root, nothing installed) the agent still runs: each program says why it is off.
 bpf: | packages
-	@if command -v clang >/dev/null; then $(MAKE) --no-print-directory -C bpf; \
+	@if command -v clang >/dev/null; then $(MAKE) --silent --no-print-directory -C bpf; \
 	else echo 'setup: no clang, so the BPF objects are not compiled' >&2; fi
 
 # A real Prometheus for the tests, unpacked and not installed: a developer's machine gets no daemon.
