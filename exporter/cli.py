@@ -193,9 +193,9 @@ def _programs(arguments: argparse.Namespace) -> int:
 
 def _new_program(arguments: argparse.Namespace) -> int:
     from exporter.ebpf import newprogram
+    from exporter.ebpf.objectfile import shipped_folder
 
-    shipped = newprogram.shipped_folder()
-    folder = arguments.dir.resolve() if arguments.dir else shipped
+    folder = arguments.dir.resolve() if arguments.dir else shipped_folder()
     for path in newprogram.write(arguments.name, folder):
         print(f"wrote {path}")
     print(newprogram.next_steps(arguments.name, folder))

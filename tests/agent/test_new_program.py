@@ -19,11 +19,7 @@ def test_a_new_program_compiles_passes_check_and_counts(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
     )
-    steps = dict(
-        re.match(r"([^:]+):\s+(.*)", line).groups()  # type: ignore[union-attr]
-        for line in made.stdout.splitlines()
-        if ":  " in line
-    )
+    steps = dict(re.findall(r"^([^:\n]+):  +(.*)$", made.stdout, re.MULTILINE))
     subprocess.run(steps["compile"], shell=True, check=True)
     config = tmp_path / "agent.cfg"
     config.write_text(steps["configure, in agent.yaml"] + "\n")
