@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.host.kubepods import PodPath, read_path
+from exporter.host.kubepods import PodPath, levels, read_path
 
 UID = "0c9f1b2e-6f3a-4d1e-9d7c-1f2e3d4c5b6a"
 UNIT_UID = UID.replace("-", "_")
@@ -102,3 +102,20 @@ def test_a_path_says_whose_it_is(path: str, want: PodPath) -> None:
 def test_no_path_breaks_it(path: str) -> None:
     pod = read_path(path)
     assert pod.kind in {"guaranteed", "burstable", "besteffort", "offline", "system"}
+
+
+@pytest.mark.parametrize(
+    ("path", "want"),
+    [
+        ("kubepods/besteffort/pod1", ("kubepods", "besteffort", "pod1")),
+        (
+            "kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-pod1.slice/x.scope",
+            ("kubepods", "besteffort", "pod1", "x.scope"),
+        ),
+        ("kubelet.slice/kubelet-kubepods.slice", ("kubepods",)),
+        ("/k8s.io/kubepods/", ("kubepods",)),
+        ("batch/jobs", ("batch", "jobs")),
+    ],
+)
+def test_a_place_is_the_same_whichever_driver_made_it(path: str, want: tuple[str, ...]) -> None:
+    assert levels(path) == want
