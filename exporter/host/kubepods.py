@@ -36,16 +36,18 @@ def read_path(path: str) -> PodPath:
     for part in re.split("[/:]", path):
         if not uid:
             found = _POD.fullmatch(part) or _POD.search(part)
-            in_kubepods = in_kubepods or _ROOT.search(part) is not None
+            if not in_kubepods and _ROOT.search(part):
+                in_kubepods, container = True, ""  # the container before it is a node (kind)
             if in_kubepods:
                 levels.update(_LEVEL.split(part[: found.start()] if found else part))
             if found:
-                uid = found[1].replace("_", "-")
+                uid, container = found[1].replace("_", "-"), ""
                 continue
         inside = _CONTAINER.fullmatch(part)
         if inside and inside["runtime"] != _CONMON:
-            container = inside["id"]
-            break
+            container = container or inside["id"]
+            if uid:
+                break
     qos = next((each for each in ("besteffort", "burstable") if each in levels), "")
     if uid and in_kubepods and not qos and "offline" not in levels:
         qos = "guaranteed"

@@ -58,6 +58,12 @@ SLICE = "/sys/fs/cgroup/kubepods.slice"
             BURSTABLE,
         ),
         (f"/sys/fs/cgroup/cpu/k8s.io/kubepods/besteffort/pod{UID}/{ID}", BESTEFFORT),
+        # such a node in a container, seen from outside
+        (f"/sys/fs/cgroup/docker/{STATIC * 2}/kubelet/kubepods/burstable/pod{UID}/{ID}", BURSTABLE),
+        (
+            f"/sys/fs/cgroup/system.slice/docker-{STATIC * 2}.scope/kubelet/kubepods/burstable",
+            PodPath("", "", "burstable", "burstable"),
+        ),
         # what a container makes inside of itself
         (f"/sys/fs/cgroup/kubepods/pod{UID}/{ID}/system.slice/cron.service", GUARANTEED),
         # Caelus
