@@ -20,11 +20,12 @@ from exporter.ebpf.bcc_types import types_as_c
 from exporter.ebpf.btf import Btf
 from exporter.ebpf.btf_build import build
 from exporter.ebpf.elf import verify_object
+from exporter.ebpf.header_types import header_types
 from exporter.ebpf.hooks import HookReport, Refusal, functions_to_try, hooks_of
 from exporter.ebpf.kernel import Options, split_by_cpu
 from exporter.ebpf.loaded import KernelProgram
 from exporter.ebpf.objectfile import SHIPPED, read_object
-from exporter.ebpf.relocations import relocations
+from exporter.ebpf.relocations import Relocation, relocations
 from exporter.ebpf.spec import Program
 from exporter.ebpf.tracefs_btf import is_argument, tracepoint_structs
 from exporter.ebpf.verifier import telling_line
@@ -107,7 +108,8 @@ class _Loader:
         self._object = verify_object(data, str(program.object))
         self._relocated = relocations(data)
         self._hooks = hooks_of(program.spec.hooks, self._object.functions)
-        self._release = os.uname().release
+        release = options.host.proc / "sys/kernel/osrelease"
+        self._release = release.read_text().strip()
         self._headers = kernel_headers.find(options.host, self._release)
         structs = tracepoint_structs(self._object.functions, self._relocated, options.host)
         self._kernel = [Btf(build(structs))]
@@ -120,14 +122,19 @@ class _Loader:
 
     def load(self) -> KernelProgram:
         lib, host = libbpf.library(), self._options.host
-        self._refuse_unsuited()
-        self._check_not_lost(lib)
+        if self._headers is None or self._headers.release != self._release:
+            self._refuse_unsuited()
+            self._check_not_lost(lib)
         why = missing(host, self._headers, self._release)
         if why or self._headers is None:
             raise BpfError(f"{self._program.name}: {why}")
         plans = self._plans(lib)
-        text = self._text(plans)
         with open_process(host, self._headers) as process:
+            if self._known is not None and self._headers.release == self._release:
+                self._learn_types(process)
+            self._refuse_unsuited()
+            self._check_not_lost(lib)
+            text = self._text(plans)
             try:
                 process.compile(text, self._flags())
             except BccError as error:
@@ -145,6 +152,17 @@ class _Loader:
         held = _Held(lib, functions, maps)
         name, batch = self._program.name, self._options.batch
         return KernelProgram(lib, name, "bcc", held, self.reports(), batch)
+
+    def _learn_types(self, process: BccProcess) -> None:
+        """From headers that are the running kernel's."""
+        if self._object.btf is None or self._known is None:
+            return
+        found = header_types(self._object.btf, self._all_relocated(), process)
+        self._kernel.append(found.btf)
+        self._known |= found.known
+
+    def _all_relocated(self) -> list[Relocation]:
+        return [each for every in self._relocated.values() for each in every]
 
     def _attach(self, lib: libbpf.Libbpf, process: BccProcess) -> list[_Function]:
         """Each hook by its first way that this kernel takes."""
@@ -208,6 +226,8 @@ class _Loader:
         want = f"apt-get install linux-headers-{self._release}, or name a BTF file as ebpf.btf"
         if self._headers is None:
             return f"this kernel has neither BTF nor headers: {want}"
+        if self._headers.release == self._release:
+            return "neither BTF nor the kernel's headers tell what it is"
         return (
             f"this kernel has no BTF, and the headers are those of {self._headers.release}, not of "
             f"{self._release}: {want}"
@@ -260,8 +280,7 @@ class _Loader:
         btf = self._object.btf
         if btf is None:
             raise BpfError(f"{self._program.object}: has no types: compile it with -g")
-        relocated = [each for every in self._relocated.values() for each in every]
-        types = types_as_c(btf, relocated, self._kernel)
+        types = types_as_c(btf, self._all_relocated(), self._kernel)
         return whole_source(self._program.name, source, plans, types)
 
     def _flags(self) -> list[str]:

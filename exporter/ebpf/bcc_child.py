@@ -11,6 +11,7 @@ import importlib.util
 import json
 import os
 import socket
+import struct
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -22,6 +23,7 @@ _KPROBE, _TRACEPOINT, _RAW_TRACEPOINT = 2, 5, 17
 _KINDS = {"kprobe": _KPROBE, "kretprobe": _KPROBE, "uprobe": _KPROBE, "uretprobe": _KPROBE}
 _KINDS |= {"tracepoint": _TRACEPOINT, "tp": _TRACEPOINT}
 _KINDS |= {"raw_tp": _RAW_TRACEPOINT, "raw_tracepoint": _RAW_TRACEPOINT}
+_MOVE = 0xB7
 _LOG_BYTES = 1 << 20
 _MESSAGE_BYTES = 1 << 20
 
@@ -48,6 +50,19 @@ class Bcc:
     def compile(self, text: str, flags: Sequence[str]) -> Answer:
         self._module = self._bpf(text=text.encode(), cflags=flags).module
         return {}, ()
+
+    def constants(self, text: str, flags: Sequence[str], names: Sequence[str]) -> Answer:
+        """What functions return that are `return <constant>;` and nothing else."""
+        module = self._bpf(text=text.encode(), cflags=flags).module
+        values = []
+        for name in names:
+            start = self._lib.bpf_function_start(module, name.encode())
+            # struct bpf_insn: code, registers, offset, immediate; BPF_MOV64_IMM(r0, …)
+            code, _, _, number = struct.unpack("=BBhi", ctypes.string_at(start, 8))
+            if code != _MOVE:
+                return {"error": f"{name} is no constant"}, ()
+            values.append(number)
+        return {"values": values}, ()
 
     def maps(self, names: Sequence[str]) -> Answer:
         fds = [self._lib.bpf_table_fd(self._module, name.encode()) for name in names]
@@ -154,6 +169,8 @@ def serve(parent: socket.socket) -> None:
                 answer = {"error": "bcc is not imported"}
             elif what == "compile":
                 answer, fds = bcc.compile(asked["text"], asked["flags"])
+            elif what == "constants":
+                answer, fds = bcc.constants(asked["text"], asked["flags"], asked["names"])
             elif what == "maps":
                 answer, fds = bcc.maps(asked["names"])
             else:

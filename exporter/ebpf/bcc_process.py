@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import IO
+from typing import IO, Any
 
 from exporter.ebpf.kernel_headers import Headers, join
 from exporter.errors import BpfError
@@ -89,6 +89,16 @@ class BccProcess:
             first = next((line for line in said.splitlines() if "error:" in line), str(error))
             raise BccError(first.strip(), error.number, said) from None
 
+    def constants(self, text: str, names: Sequence[str]) -> tuple[list[int], str]:
+        """header_types.Compiler."""
+        try:
+            answer, _ = self._ask_for(
+                do="constants", text=text, flags=["-w", "-ferror-limit=0"], names=list(names)
+            )
+        except BccError:
+            return [], self.said()
+        return list(answer["values"]), ""
+
     def maps(self, names: Sequence[str]) -> list[int]:
         """Descriptors in the names' order."""
         found: list[int] = []
@@ -101,11 +111,15 @@ class BccProcess:
         return self._ask(do="load", function=function, section=section, files=list(files))
 
     def said(self) -> str:
-        """All that bcc has printed."""
-        self._said.seek(0)
+        """All that bcc has printed since it was asked last."""
+        self._said.seek(self._asked_at)
         return self._said.read().decode(errors="replace")
 
     def _ask(self, **what: object) -> list[int]:
+        return self._ask_for(**what)[1]
+
+    def _ask_for(self, **what: object) -> tuple[dict[str, Any], list[int]]:
+        self._asked_at = os.fstat(self._said.fileno()).st_size
         try:
             self._socket.sendall(json.dumps(what).encode())
             answer, fds, _, _ = socket.recv_fds(self._socket, _ANSWER_BYTES, _MOST_DESCRIPTORS)
@@ -119,7 +133,7 @@ class BccProcess:
                 with suppress(OSError):
                     os.close(fd)
             raise BccError(said["error"], said.get("errno", 0), said.get("log", ""))
-        return list(fds)
+        return said, list(fds)
 
 
 def missing(host: HostFs, headers: Headers | None, release: str) -> str | None:

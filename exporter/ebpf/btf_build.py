@@ -25,9 +25,13 @@ class Field(NamedTuple):
     elements: int | None = None
 
 
-def build(structs: Mapping[str, Sequence[Field]]) -> bytes:
+def build(
+    structs: Mapping[str, Sequence[Field]], enums: Mapping[str, Mapping[str, int]] | None = None
+) -> bytes:
     """A whole BTF file. Fields of sizes that no scalar has become arrays of bytes."""
     writer = _Writer()
+    for name, values in (enums or {}).items():
+        writer.enum(name, values)
     for name, fields in structs.items():
         writer.struct(name, fields)
     return writer.bytes()
@@ -49,6 +53,10 @@ class _Writer:
         members = [(self._string(f.name), self._type_of(f), f.offset * 8) for f in fields]
         size = max((f.offset + f.size for f in fields), default=0)
         self._add(self._string(name), _STRUCT, size, members)
+
+    def enum(self, name: str, values: Mapping[str, int]) -> None:
+        rest = [(self._string(each), value) for each, value in values.items()]
+        self._add(self._string(name), _ENUM, 4, rest)
 
     def _type_of(self, field: Field) -> int:
         each = field.size if field.elements is None else field.size // max(field.elements, 1)

@@ -4,7 +4,6 @@ With headers of another kernel bcc compiles what reads the kernel's structs with
 reads wrong places. Nothing is written to /lib/modules: Debian's two folders are joined elsewhere.
 """
 
-import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,9 +24,8 @@ class Headers(NamedTuple):
     release: str
 
 
-def find(host: HostFs, running: str | None = None) -> Headers | None:
-    """The running kernel's if there are any, else some."""
-    running = running or os.uname().release
+def find(host: HostFs, running: str) -> Headers | None:
+    """Those of the release `running` if there are any, else some."""
     found = list(_all(host, running))
     return next((each for each in found if each.release == running), found[0] if found else None)
 

@@ -8,16 +8,22 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from exporter.ebpf import backends, bcc_process, kernel_headers
+from exporter.ebpf.elf import verify_object
+from exporter.ebpf.header_types import header_types
 from exporter.ebpf.kernel import Options
+from exporter.ebpf.relocations import relocations
 from exporter.errors import BpfError
 from exporter.hostfs import HostFs
+from exporter.testing import fake_host
 from tests.kernel.beside import IN_PRIVATE, beside
-from tests.kernel.conftest import ROOT, shipped_program
+from tests.kernel.conftest import ROOT, counts, shipped_program
+from tests.kernel.workloads import start_keepalive_timers
 
 pytestmark = [pytest.mark.bpf, pytest.mark.usefixtures("shipped")]
 
@@ -64,9 +70,9 @@ def test_tracepoints_need_neither_btf_nor_headers_of_the_running_kernel() -> Non
 
 
 def no_types() -> str:
-    headers = kernel_headers.find(HostFs())
-    assert headers is not None
     running = os.uname().release
+    headers = kernel_headers.find(HostFs(), running)
+    assert headers is not None
     return (
         f"this kernel has no BTF, and the headers are those of {headers.release}, not of "
         f"{running}: apt-get install linux-headers-{running}, or name a BTF file as ebpf.btf"
@@ -87,6 +93,66 @@ def test_auto_tries_bcc_where_the_kernel_carries_no_btf_and_says_both() -> None:
         "has no way into this kernel by bcc: raw_tp/timer_start: reads struct timer_list, and "
         f"{no_types()}"
     )
+
+
+@pytest.fixture
+def as_if_for_these_headers(tmp_path: Path) -> HostFs:
+    """This machine without any BTF, and with the name of the kernel that the headers are for."""
+    headers = kernel_headers.find(HostFs(), os.uname().release)
+    assert headers is not None
+    release = f"{headers.release}\n"
+    return fake_host(tmp_path, {"proc/sys/kernel/osrelease": release})._replace(root=Path("/"))
+
+
+def test_without_btf_headers_of_the_running_kernel_tell_its_types(
+    as_if_for_these_headers: HostFs, shipped: Path
+) -> None:
+    # struct timer_list is one of the few that are the same in all kernels from 4.15 on
+    program = shipped_program(shipped, "raw-tracepoints")
+    first = backends.load(program)
+    second = backends.load(program, Options(host=as_if_for_these_headers, backend="bcc"))
+    with closing(first), closing(second):
+        start_keepalive_timers(1234)
+        name = "raw_timer_starts_total"
+        # the callback's address, so a field at the wrong place would give other keys
+        (key,) = (key for key, count in counts(first, name).items() if count == 1234)
+        assert counts(second, name)[key] == 1234
+
+
+def test_what_no_header_has_is_refused_even_so(
+    as_if_for_these_headers: HostFs, shipped: Path
+) -> None:
+    options = Options(host=as_if_for_these_headers, backend="bcc")
+    with pytest.raises(BpfError) as caught:
+        backends.load(shipped_program(shipped, "cfs-throttling"), options)
+    assert (
+        "raw_tp/sched_switch: reads struct cfs_rq, and neither BTF nor the kernel's headers tell "
+        "what it is"
+    ) in str(caught.value)
+
+
+def test_absent_fields_and_values_are_absent_from_what_headers_tell(shipped: Path) -> None:
+    headers = kernel_headers.find(HostFs(), os.uname().release)
+    assert headers is not None
+    data = (shipped / "biolatency.bpf.o").read_bytes()
+    declared = verify_object(data)
+    assert declared.btf is not None
+    relocated = [each for every in relocations(data).values() for each in every]
+    with bcc_process.open_process(HostFs(), headers) as process:
+        found = header_types(declared.btf, relocated, process)
+    assert found.known == {"request", "request_queue", "gendisk", "req_op", "req_opf"}
+    request = found.btf.find("request", "struct")
+    operations = found.btf.find("req_op", "enum")
+    assert request is not None
+    assert operations is not None
+    # Debian 12's 6.1: no rq_disk since 5.17, no REQ_OP_WRITE_SAME since 5.18
+    assert {member.name for member in found.btf.members(request)} == {
+        *("q", "cmd_flags", "__data_len", "start_time_ns")
+    }
+    assert dict(found.btf.values(operations))["REQ_OP_DRV_IN"] == 34
+    old = found.btf.find("req_opf", "enum")
+    assert old is not None
+    assert "REQ_OP_WRITE_SAME" not in dict(found.btf.values(old))
 
 
 # No way by bcc, whatever the kernel: each for a reason that docs/kernels-without-btf.md gives.
