@@ -34,6 +34,7 @@ from exporter.metrics import exposition
 from exporter.metrics.process import register_self
 from exporter.metrics.registry import Registry
 from exporter.metrics.reloads import Reloads
+from exporter.otlp import SpanExport
 from exporter.pages.landing import DEFAULT_LINKS, CollectorRow, ProgramRow, Status
 from exporter.threads import in_thread
 from exporter.usage.sampler import Latest, Sampler, pause_until
@@ -95,6 +96,9 @@ class Agent:
         self._reloading = asyncio.Lock()
         self._notes: tuple[str, ...] = ()
         self._unread: tuple[str, ...] = ()
+        self._spans: SpanExport | None = None
+        self._spans_to: tuple[str | None, bool] = (None, False)
+        self._spans_problem: str | None = None
 
     def _make_registry(self, programs: ProgramsCollector) -> Registry:
         registry = Registry(self._clock)
@@ -135,6 +139,8 @@ class Agent:
                     task.cancel()
         finally:
             self._programs.close()
+            if self._spans is not None:
+                self._spans.close()
 
     async def reload(self) -> None:
         """Reads the configuration anew. Raises KernmeshError where it is bad; the old one holds
@@ -189,6 +195,8 @@ class Agent:
             yield f"the last reload was refused and changed nothing: {self._reloads.problem}"
         yield from self._notes
         yield from self._unread
+        if self._spans_problem:
+            yield self._spans_problem
         for key in _without_effect(self._config):
             yield f"{key} is set, and this version does not act on it yet"
         for name, reason in self._programs.outdated:
@@ -206,6 +214,8 @@ class Agent:
         settings = replace(self._config.ebpf, prefix=self._first.ebpf.prefix)
 
         def choose() -> None:
+            before = self._spans
+            self._open_spans(settings.otlp)
             selection = select(settings)
             self._unread = tuple(map(str, selection.unread))
             for problem in self._unread:
@@ -213,8 +223,13 @@ class Agent:
             self._programs.choose(
                 selection,
                 lambda program: self._start(program, settings),
-                (settings.prefix, settings.max_series, settings.btf, settings.backend),
+                (
+                    *(settings.prefix, settings.max_series, settings.btf, settings.backend),
+                    settings.otlp,
+                ),
             )
+            if before is not None and before is not self._spans:
+                before.close()
 
         await in_thread(choose, "programs")
 
@@ -222,9 +237,22 @@ class Agent:
         loading = kernel.Options(
             custom_btf=settings.btf, host=self._options.host, backend=settings.backend
         )
-        return start(
-            program, Settings(settings.prefix, settings.max_series, loading), self._decoding
-        )
+        spans = self._spans.send if self._spans else None
+        wanted = Settings(settings.prefix, settings.max_series, loading, spans)
+        return start(program, wanted, self._decoding)
+
+    def _open_spans(self, address: str | None) -> None:
+        """Spans go to this collector from now on."""
+        if self._spans_to == (address, self._spans is not None):
+            return
+        self._spans, self._spans_problem = None, None
+        if address is not None:
+            try:
+                self._spans = SpanExport(address)
+            except KernmeshError as error:
+                self._spans_problem = str(error)
+                log.warning(self._spans_problem)
+        self._spans_to = (address, self._spans is not None)
 
     async def _sample(self) -> None:
         interval = self._config.usage.interval

@@ -59,7 +59,8 @@ class Ebpf(Struct, frozen=True, forbid_unknown_fields=True):
     """BPF programs. `programs` are names, or "all" that are found. `dirs` are folders of
     <name>.yaml + <name>.bpf.o besides the shipped ones, owned by root and writable by nobody else.
     `btf` is a BTF file for kernels that carry none. Of each family at most `max_series` series
-    are exported; the rest is summed into label value "other" and counted."""
+    are exported; the rest is summed into label value "other" and counted. `otlp` is a collector of
+    OTLP over HTTP, for programs that make spans; without it nothing is sent anywhere."""
 
     programs: tuple[Text, ...] | Literal["all"] = ("timers", "biolatency", "oomkill")
     dirs: tuple[Text, ...] = ()
@@ -67,6 +68,7 @@ class Ebpf(Struct, frozen=True, forbid_unknown_fields=True):
     backend: Literal["auto", "core", "bcc"] = "auto"
     btf: Text | None = None
     max_series: AtLeastOne = 10000
+    otlp: HttpUrl | None = None
 
     def faults(self) -> Iterator[Fault]:
         names: Sequence[str] = () if self.programs == "all" else self.programs

@@ -21,6 +21,7 @@ from exporter.ebpf.eviction import Eviction
 from exporter.ebpf.layout import Layout, layout_of, needs_types
 from exporter.ebpf.mapmetric import Decode, MapMetric
 from exporter.ebpf.maps import LoadedProgram, MapInfo, MapRows
+from exporter.ebpf.spans import SpanReader
 from exporter.ebpf.spec import CgroupIdMapSpec, CounterSpec, MetricSpec, ProgramSpec, evict_after
 from exporter.errors import BpfError, KernmeshError
 from exporter.hostfs import HostFs
@@ -78,6 +79,7 @@ class ProgramCollector:
                 self._problems.append(str(error))
         self.evictions = self._evictions(clock)
         self.cgroups: CgroupIds | None = None
+        self.spans: list[tuple[str, SpanReader]] = []
         self._said: set[str] = set()
 
     def _events(self, metric: CounterSpec, info: MapInfo, clock: Clock) -> EventCounts:
@@ -114,6 +116,20 @@ class ProgramCollector:
                 self._said.add(str(error))
                 log.warning("program %s: %s%s", self.name, what, error)
 
+    def note(self, problem: str) -> None:
+        """One more line of `problems`."""
+        self._problems.append(problem)
+
+    def read_spans(self, readers: Sequence[tuple[str, SpanReader]]) -> None:
+        """From now on each reader gets the records of its ring buffer."""
+        for ringbuf, reader in readers:
+            try:
+                self.loaded.listen(ringbuf, reader.take)
+            except BpfError as error:
+                self._problems.append(f"tracing: {error}")
+                continue
+            self.spans.append((ringbuf, reader))
+
     def choose_cgroups(self, spec: CgroupIdMapSpec, fs: HostFs) -> None:
         """From now on the program's map of cgroups is kept up."""
         bpf_map = self.loaded.maps.get(spec.name)
@@ -137,7 +153,8 @@ class ProgramCollector:
 
     @property
     def decoder_errors(self) -> int:
-        return sum(metric.rows.failures for metric in self.metrics)
+        records = sum(reader.failures for _, reader in self.spans)
+        return records + sum(metric.rows.failures for metric in self.metrics)
 
     def collect(self) -> Iterable[Metric]:
         """Raises BpfError, after everything else, for maps that could not be read."""
@@ -274,6 +291,12 @@ _EVICTED = _Fact(
     "Keys taken out of the map because they had stopped changing (evict_after).",
     ("program", "map"),
 )
+_SPANS = _Fact(
+    "counter",
+    "kernmesh_ebpf_spans_total",
+    "Spans made of the records of a ring buffer and given to the OTLP exporter.",
+    ("program", "map"),
+)
 _LOST = _Fact(
     "counter",
     "kernmesh_ebpf_events_lost_total",
@@ -340,7 +363,18 @@ class _Status:
     def _facts(self) -> tuple[_Fact, ...]:
         upstream = (self._configs, self._errors, self._info, self._attached)
         runs = (self._run_time, self._run_count)
-        states = (_UP, _OFF, _HOOK, _ENTRIES, _MAX_ENTRIES, _BYTES, _REFUSED, _EVICTED, _LOST)
+        states = (
+            _UP,
+            _OFF,
+            _HOOK,
+            _ENTRIES,
+            _MAX_ENTRIES,
+            _BYTES,
+            _REFUSED,
+            _EVICTED,
+            _SPANS,
+            _LOST,
+        )
         return (*upstream, *runs, *states, _FOLDED, _CACHED, _BACKEND)
 
     def collect_names(self, names: Collection[str]) -> Iterable[Metric]:
@@ -379,6 +413,9 @@ class _Status:
                 found[_BYTES][program.name, name] = info.bytes
         if program.cgroups is not None:
             found[_ENTRIES][program.name, program.cgroups.map_name] = program.cgroups.selected
+        for name, reader in program.spans:
+            key = (program.name, name)
+            found[_SPANS][key] = found[_SPANS].get(key, 0) + reader.spans
         for eviction in program.evictions:
             found[_EVICTED][program.name, eviction.map_name] = eviction.evicted
         for metric in program.metrics:

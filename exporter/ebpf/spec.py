@@ -208,10 +208,11 @@ class MetricsSpec(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class SpanSpec(Struct, frozen=True, forbid_unknown_fields=True):
-    """Names of spans' labels are free: they never reach Prometheus."""
+    """Names of spans' labels are free: they never reach Prometheus. Without a `name` a span is
+    called like its label span_name, or the ring buffer."""
 
     ringbuf: CName
-    name: Text
+    name: str = ""
     service: str = ""
     labels: tuple[LabelSpec, ...] = ()
 

@@ -4,7 +4,7 @@ The one place that knows how the parts of a program fit; it holds no logic of th
 found wrong without the kernel is found before anything is loaded.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,16 +13,19 @@ from exporter.ebpf import backends, kernel
 from exporter.ebpf.collector import ProgramCollector
 from exporter.ebpf.elf import BpfObject, verify_object
 from exporter.ebpf.layout import needs_types
+from exporter.ebpf.spans import Span, SpanReader
 from exporter.ebpf.spec import MetricSpec, Program, ProgramSpec
 from exporter.errors import BpfError, DecodeError
 
 
 class Settings(NamedTuple):
-    """What holds for every program: the metrics' prefix, series per family, how to load."""
+    """What holds for every program: the metrics' prefix, series per family, how to load, and who
+    takes spans; nobody does unless ebpf.otlp names a collector."""
 
     prefix: str
     max_series: int
     loading: kernel.Options = kernel.DEFAULTS
+    spans: Callable[[Span], None] | None = None
 
 
 def start(program: Program, settings: Settings, context: DecodeContext) -> ProgramCollector:
@@ -35,6 +38,7 @@ def start(program: Program, settings: Settings, context: DecodeContext) -> Progr
         names.load(enums)
         context = context._replace(enums=names)
     decoders = _decoders(program, context)
+    spans = _span_readers(program, settings.spans, context)
     collector = ProgramCollector(
         backends.load(program, settings.loading),
         program.spec,
@@ -46,7 +50,28 @@ def start(program: Program, settings: Settings, context: DecodeContext) -> Progr
     )
     if program.spec.cgroup_id_map:
         collector.choose_cgroups(program.spec.cgroup_id_map, context.fs)
+    collector.read_spans(spans)
+    if program.spec.tracing.spans and settings.spans is None:
+        collector.note("tracing.spans are off: ebpf.otlp names no collector")
     return collector
+
+
+def _span_readers(
+    program: Program, out: Callable[[Span], None] | None, context: DecodeContext
+) -> list[tuple[str, SpanReader]]:
+    """By ring buffer. Labels are looked at even if nobody wants the spans."""
+    try:
+        readers = [
+            (each, [chain(label, context) for label in each.labels])
+            for each in program.spec.tracing.spans
+        ]
+    except DecodeError as error:
+        raise BpfError(f"{program.yaml}: {error}") from None
+    if out is None:
+        return []
+    return [
+        (spec.ringbuf, SpanReader(spec, decoders, context.clock, out)) for spec, decoders in readers
+    ]
 
 
 def metrics_of(spec: ProgramSpec) -> list[MetricSpec]:
