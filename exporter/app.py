@@ -37,7 +37,9 @@ from exporter.metrics.reloads import Reloads
 from exporter.otlp import SpanExport
 from exporter.pages.landing import DEFAULT_LINKS, CollectorRow, ProgramRow, Status
 from exporter.threads import in_thread
-from exporter.usage.sampler import Latest, Sampler, pause_until
+from exporter.usage.history import History
+from exporter.usage.node import node_sources
+from exporter.usage.sampler import pause_until
 from exporter.usage.statistics import UsageCollector, statistics_json
 from exporter.web.app import create_app
 from exporter.web.listen import bind, urls
@@ -85,13 +87,13 @@ class Agent:
         self._clock = SystemClock()
         self._started = self._clock.monotonic()
         self._not_ready: str | None = "programs are being loaded"
-        self._latest = Latest()
+        sources = node_sources(options.host)
+        self._history = History(self._clock, options.host, config.usage, sources)
         self._reloads = Reloads(self._clock)
         self._decoding = DecodeContext.of(options.host, self._clock)
         shown = ProgramsCollector(config.ebpf.prefix)
         self._registry = self._make_registry(shown)
         self._programs = Programs(shown, self._registry.quiet)
-        self._sampler = Sampler(self._clock, options.host)
         self._stop = asyncio.Event()
         self._reloading = asyncio.Lock()
         self._notes: tuple[str, ...] = ()
@@ -103,7 +105,7 @@ class Agent:
     def _make_registry(self, programs: ProgramsCollector) -> Registry:
         registry = Registry(self._clock)
         registry.register(programs, "ebpf")
-        registry.register(UsageCollector(self._latest.values), "usage")
+        registry.register(UsageCollector(self._history), "usage")
         registry.register(self._reloads, "config")
         host, prefix = self._options.host, self._config.ebpf.prefix
         register_self(registry, host, __version__, "", prefix)
@@ -121,7 +123,7 @@ class Agent:
         app = create_app(
             render=self._render,
             negotiate=exposition.negotiate,
-            statistics=lambda: statistics_json(self._latest.values()),
+            statistics=lambda window: statistics_json(self._history, window),
             status=self.status,
             ready=lambda: self._not_ready,
             reload=self.reload if lifecycle else None,
@@ -141,6 +143,7 @@ class Agent:
             self._programs.close()
             if self._spans is not None:
                 self._spans.close()
+            self._history.close()
 
     async def reload(self) -> None:
         """Reads the configuration anew. Raises KernmeshError where it is bad; the old one holds
@@ -197,6 +200,8 @@ class Agent:
         yield from self._unread
         if self._spans_problem:
             yield self._spans_problem
+        if self._history.problem:
+            yield self._history.problem
         for key in _without_effect(self._config):
             yield f"{key} is set, and this version does not act on it yet"
         for name, reason in self._programs.outdated:
@@ -255,8 +260,8 @@ class Agent:
         self._spans_to = (address, self._spans is not None)
 
     async def _sample(self) -> None:
-        interval = self._config.usage.interval
-        await self._sampler.run(interval, self._latest.put, pause_until(self._stop))
+        await in_thread(self._history.begin, "usage")
+        await self._history.run(pause_until(self._stop))
 
     async def _keep_up(self) -> None:
         while True:
@@ -291,7 +296,9 @@ def _without_effect(config: AgentConfig) -> Iterator[str]:
         if getattr(config, section) != getattr(default, section):
             yield section
     for key in config.usage.__struct_fields__:
-        if key != "interval" and getattr(config.usage, key) != getattr(default.usage, key):
+        if key in ("pods", "offline", "jobs", "jobs_file") and getattr(
+            config.usage, key
+        ) != getattr(default.usage, key):
             yield f"usage.{key}"
 
 
@@ -300,7 +307,7 @@ def _needs_restart(before: AgentConfig, now: AgentConfig) -> Iterator[str]:
     for key, old, new in (
         ("server", before.server, now.server),
         ("ebpf.prefix", before.ebpf.prefix, now.ebpf.prefix),
-        ("usage.interval", before.usage.interval, now.usage.interval),
+        ("usage", before.usage, now.usage),
     ):
         if old != new:
             yield f"{key} has changed, which takes effect when kernmesh is restarted"

@@ -15,6 +15,7 @@ from exporter.config.convert import Fault, doubles
 from exporter.config.load import line_of, load_yaml
 from exporter.config.scalars import Duration, HttpUrl, ListenAddress, Regexp
 from exporter.errors import ConfigError, Problem
+from exporter.usage import grammar
 
 Text = Annotated[str, Meta(min_length=1)]
 AtLeastOne = Annotated[int, Meta(ge=1)]
@@ -83,8 +84,8 @@ class UsageMetric(Struct, frozen=True, forbid_unknown_fields=True):
     name: Annotated[
         str,
         Meta(
-            pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*$",
-            extra={"want": "a metric name such as cpu_usage_avg_5m"},
+            pattern=grammar.PATTERN,
+            extra={"want": grammar.GRAMMAR},
         ),
     ]
     period: Duration
@@ -92,6 +93,13 @@ class UsageMetric(Struct, frozen=True, forbid_unknown_fields=True):
     def faults(self) -> Iterator[Fault]:
         if self.period <= 0:
             yield Fault(("period",), "too short", self.period, "more than 0")
+        try:
+            grammar.parse(self.name)
+        except ValueError as error:
+            yield Fault(("name",), str(error), self.name, grammar.GRAMMAR)
+
+
+DEFAULT_METRICS = (UsageMetric("cpu_usage_avg_5m", Duration("3m")),)
 
 
 class Pods(Struct, frozen=True, forbid_unknown_fields=True):
@@ -123,7 +131,7 @@ class Usage(Struct, frozen=True, forbid_unknown_fields=True):
     fast_interval: Duration = Duration("1s")
     retention: Duration = Duration("1d")
     state_dir: Text | None = "/var/lib/kernmesh"
-    metrics: tuple[UsageMetric, ...] = (UsageMetric("cpu_usage_avg_5m", Duration("3m")),)
+    metrics: tuple[UsageMetric, ...] = DEFAULT_METRICS
     pods: Pods = Pods()
     offline: Offline = Offline()
     jobs: tuple[Job, ...] = ()
@@ -141,10 +149,27 @@ class Usage(Struct, frozen=True, forbid_unknown_fields=True):
         if self.retention < self.interval:
             want = f"at least interval ({self.interval})"
             yield Fault(("retention",), "too short", self.retention, want, also=(("interval",),))
+        yield from self._window_faults()
         named = {"metrics": [m.name for m in self.metrics], "jobs": [j.name for j in self.jobs]}
         for key, names in named.items():
             for index in doubles(names):
                 yield Fault((key, index, "name"), "is there twice", names[index])
+
+    def _window_faults(self) -> Iterator[Fault]:
+        if self.metrics == DEFAULT_METRICS:  # which nobody may have written
+            return
+        for index, metric in enumerate(self.metrics):
+            try:
+                window = grammar.parse(metric.name).window
+            except ValueError:  # its own fault
+                continue
+            path = ("metrics", index, "name")
+            if window > self.retention:
+                want = f"at most retention ({self.retention})"
+                yield Fault(path, "window too long", metric.name, want, also=(("retention",),))
+            if 0 < window < self.interval:
+                want = f"at least interval ({self.interval})"
+                yield Fault(path, "window too short", metric.name, want, also=(("interval",),))
 
 
 class Pingmesh(Struct, frozen=True, forbid_unknown_fields=True):

@@ -30,13 +30,13 @@ def parse_cpu_times(text: str, place: str = "/proc/stat") -> CpuTimes:
 
     Raises KernmeshError where there is no such line or it has under eight numbers (Linux 2.6.11
     and later write steal)."""
-    for line in text.splitlines():
-        if line.startswith("cpu "):
-            numbers = line.split()[1 : 1 + len(CpuTimes._fields)]
-            if len(numbers) < len(CpuTimes._fields) or not all(n.isdecimal() for n in numbers):
-                raise KernmeshError(f"{place}: cpu line: got {line!r}, want eight numbers or more")
-            return CpuTimes(*map(int, numbers))
-    raise KernmeshError(f"{place}: no line begins with 'cpu ': is this a /proc of Linux?")
+    line = text.partition("\n")[0]  # the first of a file that may have a megabyte
+    if not line.startswith("cpu "):
+        raise KernmeshError(f"{place}: no line begins with 'cpu ': is this a /proc of Linux?")
+    numbers = line.split()[1 : 1 + len(CpuTimes._fields)]
+    if len(numbers) < len(CpuTimes._fields) or not all(n.isdecimal() for n in numbers):
+        raise KernmeshError(f"{place}: cpu line: got {line!r}, want eight numbers or more")
+    return CpuTimes(*map(int, numbers))
 
 
 def busy_percent(before: CpuTimes, after: CpuTimes) -> float | None:
@@ -49,9 +49,21 @@ def busy_percent(before: CpuTimes, after: CpuTimes) -> float | None:
     when processors are unplugged or a container's view of /proc moves. iowait alone may go back
     on a healthy machine (proc.rst says so); it then counts as 0 for this interval.
     """
+    spent = _spent(before, after)
+    if spent is None:
+        return None
+    total = sum(spent)
+    return 100.0 * (total - spent.idle - spent.iowait) / total
+
+
+def stolen_percent(before: CpuTimes, after: CpuTimes) -> float | None:
+    """Share of the time that the hypervisor kept from processors that had work, 0 to 100; None
+    as for `busy_percent`."""
+    spent = _spent(before, after)
+    return None if spent is None else 100.0 * spent.steal / sum(spent)
+
+
+def _spent(before: CpuTimes, after: CpuTimes) -> CpuTimes | None:
     spent = CpuTimes(*(new - old for new, old in zip(after, before, strict=True)))
     spent = spent._replace(iowait=max(spent.iowait, 0))
-    total = sum(spent)
-    if min(spent) < 0 or total == 0:
-        return None
-    return 100.0 * (total - spent.idle - spent.iowait) / total
+    return None if min(spent) < 0 or sum(spent) == 0 else spent

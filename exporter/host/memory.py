@@ -38,6 +38,51 @@ def parse_memory(text: str, place: str = "/proc/meminfo") -> Memory:
     return memory
 
 
+def parse_meminfo(text: str) -> dict[str, int]:
+    """All of /proc/meminfo that is bytes, by its keys; what is not in kB is left out."""
+    lines = (line.partition(":") for line in text.splitlines())
+    fields = ((key, rest.split()) for key, _, rest in lines)
+    return {
+        key: int(rest[0]) * 1024
+        for key, rest in fields
+        if len(rest) == 2 and rest[1] == "kB" and rest[0].isdecimal()
+    }
+
+
+class Reclaim(NamedTuple):
+    """Events since boot: allocations that had to reclaim or to compact memory themselves before
+    they got any, and pages read back soon after they were reclaimed (`refaults`), of which those
+    that were in use all along (`activated`) mean that the working set does not fit. None for
+    compactions on a kernel that does none."""
+
+    direct_reclaims: int
+    direct_compactions: int | None
+    refaults: int
+    activated: int
+
+
+def parse_reclaim(text: str, place: str = "/proc/vmstat") -> Reclaim:
+    """From the text of /proc/vmstat. Kernels name these per zone and, since 5.9, per kind of
+    page: all of a stem are added up. mm/vmstat.c vmstat_text. Raises KernmeshError where a stem
+    is not there at all."""
+    stems = ("allocstall", "compact_stall", "workingset_refault", "workingset_activate")
+    sums: dict[str, int] = {}
+    for line in text.splitlines():
+        if line.startswith(stems):
+            key, _, value = line.partition(" ")
+            stem = next(stem for stem in stems if key.startswith(stem))
+            sums[stem] = sums.get(stem, 0) + int(value)
+    missing = [stem for stem in stems if stem not in sums and stem != "compact_stall"]
+    if missing:
+        raise KernmeshError(f"{place}: no {' and no '.join(missing)} line")
+    return Reclaim(
+        sums["allocstall"],
+        sums.get("compact_stall"),
+        sums["workingset_refault"],
+        sums["workingset_activate"],
+    )
+
+
 def used_percent(memory: Memory) -> float:
     """Share of memory that is not available to new work, 0 to 100: MemTotal − MemAvailable,
     which is what node-metrics and crane's Prometheus rules call mem_usage_active."""

@@ -51,7 +51,7 @@ def _parse(text: str, fs: HostFs) -> list[CgroupMount]:
         device, depth = left[2], len(left[3])  # the mount of the most of the tree is the one
         if right[0] not in ("cgroup", "cgroup2") or (device in found and found[device][0] <= depth):
             continue
-        place = _OCTAL.sub(lambda match: chr(int(match[1], 8)), left[4])
+        place = unescape(left[4])
         folder = _folder(place, fs)
         if right[0] == "cgroup2":
             found[device] = depth, CgroupMount(2, _offered(folder), place, folder)
@@ -59,6 +59,11 @@ def _parse(text: str, fs: HostFs) -> list[CgroupMount]:
             controllers = frozenset(right[-1].split(",")) - _NO_CONTROLLERS
             found[device] = depth, CgroupMount(1, controllers, place, folder)
     return sorted((mount for _, mount in found.values()), key=lambda mount: -mount.version)
+
+
+def unescape(path: str) -> str:
+    """A path as mountinfo writes it, blanks and line breaks as octal, as it is."""
+    return _OCTAL.sub(lambda match: chr(int(match[1], 8)), path)
 
 
 def _folder(place: str, fs: HostFs) -> Path:

@@ -1,9 +1,9 @@
-"""Reads the node's usage at its pace and hands every sample on.
+"""Reads a tier's sources at its pace.
 
-    Sampler.tick ─▶ Sample ─▶ sink (Latest now; a store of samples slides in here) ─▶ readers
+    Sampler.tick ─▶ Sample ─▶ History (gauges, store) ─▶ readers
 
-The only part of usage that opens files or knows the time. A value that cannot be had is missing
-from the sample, never 0, and is said once in the log, not at every tick.
+The only part of usage that knows the time. What cannot be read is missing from the sample, never
+0, and is said once in the log, not at every tick.
 """
 
 import asyncio
@@ -14,110 +14,82 @@ from typing import NamedTuple
 
 from exporter.clock import Clock
 from exporter.errors import KernmeshError
-from exporter.host.cpu import CpuTimes, busy_percent, parse_cpu_times
-from exporter.host.memory import parse_memory, used_percent
-from exporter.hostfs import HostFs
 from exporter.threads import in_thread
+from exporter.usage.series import Read, Series
 
-CPU = "cpu_usage_active"
-MEMORY = "mem_usage_active"
 FIRST_INTERVAL_SECONDS = 1.0
 
 log = logging.getLogger(__name__)
 
 
 class Sample(NamedTuple):
-    """`at` is the clock's monotonic seconds. `values` are percents, 0 to 100, by their name on
-    /statistics; what is unknown is not in it."""
+    """`at` is the clock's monotonic seconds, `wall` its seconds since the epoch. What is unknown
+    is not in `values`."""
 
     at: float
-    values: Mapping[str, float]
+    wall: float
+    values: Mapping[Series, float]
 
 
-Sink = Callable[[Sample], None]
 Pause = Callable[[float], Awaitable[None]]
 
 
-class Latest:
-    """The sink that only remembers the newest sample."""
-
-    def __init__(self) -> None:
-        self._sample: Sample | None = None
-
-    def put(self, sample: Sample) -> None:
-        self._sample = sample
-
-    def values(self) -> Mapping[str, float]:
-        """Percent by name; empty before the first sample."""
-        return {} if self._sample is None else self._sample.values
-
-
 class Sampler:
-    def __init__(self, clock: Clock, fs: HostFs) -> None:
+    def __init__(self, clock: Clock, readers: Mapping[str, Read]) -> None:
+        """`readers` by the name that the log has for them."""
         self._clock = clock
-        self._fs = fs
-        self._cpu_before: CpuTimes | None = None
+        self._readers = dict(readers)
         self._ailing: dict[str, str] = {}
 
     def tick(self) -> Sample:
-        """Reads once. Processor usage is that since the last tick, so the first tick has none:
-        an average since boot would say nothing about now. Blocks for as long as /proc does."""
-        at = self._clock.monotonic()
-        values: dict[str, float] = {}
-        for name, read in ((CPU, self._cpu), (MEMORY, self._memory)):
+        """Reads each source once. Blocks for as long as they do."""
+        at, wall = self._clock.monotonic(), self._clock.wall()
+        values: dict[Series, float] = {}
+        for name, read in self._readers.items():
             try:
-                value = read()
+                values.update(read(self._clock.monotonic()))
             except (OSError, ValueError, KernmeshError) as error:
                 self._tell(name, _reason(error))
             else:
                 self._tell(name, "")
-                if value is not None:
-                    values[name] = value
-        return Sample(at, values)
-
-    async def run(self, interval: float, sink: Sink, pause: Pause) -> None:
-        """Ticks until cancelled or until `pause` raises Stopped: now, one second later, so that
-        processor usage is there soon, and then every `interval` seconds. `pause` sleeps.
-
-        Ticks keep to their grid however long a read takes; those that are past are left out, so
-        a machine that was asleep gets one tick, not thousands."""
-        due = self._clock.monotonic()
-        step = min(FIRST_INTERVAL_SECONDS, interval)
-        with suppress(Stopped):
-            while True:
-                sink(await in_thread(self.tick, "usage"))
-                due += step
-                step = interval
-                late = self._clock.monotonic() - due
-                if late >= 0:
-                    due += (late // interval + 1) * interval
-                await pause(max(due - self._clock.monotonic(), 0.0))
-
-    def _cpu(self) -> float | None:
-        path = self._fs.proc / "stat"
-        before, self._cpu_before = self._cpu_before, None  # a failed read leaves no baseline
-        after = parse_cpu_times(path.read_text(), str(path))
-        self._cpu_before = after
-        return None if before is None else busy_percent(before, after)
-
-    def _memory(self) -> float:
-        path = self._fs.proc / "meminfo"
-        return used_percent(parse_memory(path.read_text(), str(path)))
+        return Sample(at, wall, values)
 
     def _tell(self, name: str, reason: str) -> None:
-        """One line when a value goes missing, one when the reason changes, one when it is back."""
+        """One line when a source goes missing, one when the reason changes, one when it is back."""
         if self._ailing.get(name, "") == reason:
             return
         if reason:
             self._ailing[name] = reason
-            log.warning("usage: value missing", extra={"value": name, "reason": reason})
+            log.warning("usage: cannot be read", extra={"source": name, "reason": reason})
         else:
             del self._ailing[name]
-            log.info("usage: value is back", extra={"value": name})
+            log.info("usage: is read again", extra={"source": name})
+
+
+async def at_pace(
+    clock: Clock, interval: float, act: Callable[[], object], pause: Pause, name: str
+) -> None:
+    """Calls `act`, in a thread of this name, until cancelled or until `pause` raises Stopped: now,
+    one second later, so that what needs two readings is there soon, and then every `interval`
+    seconds. `pause` sleeps.
+
+    Ticks keep to their grid however long one takes; those that are past are left out, so a
+    machine that was asleep gets one tick, not thousands."""
+    due = clock.monotonic()
+    step = min(FIRST_INTERVAL_SECONDS, interval)
+    with suppress(Stopped):
+        while True:
+            await in_thread(act, name)
+            due += step
+            step = interval
+            late = clock.monotonic() - due
+            if late >= 0:
+                due += (late // interval + 1) * interval
+            await pause(max(due - clock.monotonic(), 0.0))
 
 
 class Stopped(Exception):
-    """Raised by a `pause` to end `Sampler.run`."""
+    """Raised by a `pause` to end `at_pace`."""
 
 
 def pause_until(stop: asyncio.Event) -> Pause:

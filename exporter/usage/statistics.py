@@ -5,33 +5,62 @@ number that decides. Names, HELP texts and the JSON form are node-metrics' (FORM
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
+from typing import Protocol
 
 from prometheus_client.core import GaugeMetricFamily
 
 from exporter.errors import NoData
+from exporter.usage.node import KUBELET_AVAILABLE
+from exporter.usage.series import Series, TierName
 
-Values = Callable[[], Mapping[str, float]]
-"""Percent by name less `node_` ("cpu_usage_active"); what is unknown is not in it."""
+
+class Usage(Protocol):
+    """What History is to those who show it. What is unknown is in none of its answers."""
+
+    def values(self) -> Mapping[str, float]:
+        """Percent by name less `node_` ("cpu_usage_active")."""
+
+    def statistics(self) -> Mapping[str, float]:
+        """Those of them that /statistics shows."""
+
+    def over(self, text: str) -> Mapping[str, float]:
+        """Percent by name over a window ("15m"). Raises ValueError for what is none."""
+
+    def latest(self, tier: TierName) -> Mapping[Series, float]:
+        """What the newest tick read."""
 
 
-def statistics_json(values: Mapping[str, float]) -> str:
+def statistics_json(usage: Usage, window: str | None = None) -> str:
     """One object, each value with exactly two decimals as node-metrics writes it; "{}" while
-    nothing is known. JSON has no NaN, so a value that is no number is left out."""
+    nothing is known. `window` is what the query says; raises ValueError where that is none."""
+    return to_json(usage.statistics() if window is None else usage.over(window))
+
+
+def to_json(values: Mapping[str, float]) -> str:
+    """JSON has no NaN, so a value that is no number is left out."""
     known = ((name, value) for name, value in values.items() if math.isfinite(value))
     return "{" + ",".join(f'"{name}":{value:.2f}' for name, value in known) + "}"
 
 
 class UsageCollector:
-    """Gauges node_<name>, percent 0 to 100, no labels; "cpu usage active." is their HELP."""
+    """Gauges node_<name>, percent 0 to 100, no labels; "cpu usage active." is their HELP. And
+    the memory that kubelet reckons with, in bytes."""
 
-    def __init__(self, values: Values) -> None:
-        self._values = values
+    def __init__(self, usage: Usage) -> None:
+        self._usage = usage
 
     def collect(self) -> Iterable[GaugeMetricFamily]:
         """Raises NoData before the first sample. A value that is unknown gives no family."""
-        values = self._values()
+        values = self._usage.values()
         if not values:
             raise NoData("no sample yet: the first one comes a second after the start")
         for name, value in values.items():
             yield GaugeMetricFamily(f"node_{name}", f"{name.replace('_', ' ')}.", value)
+        available = self._usage.latest("slow").get(KUBELET_AVAILABLE)
+        if available is not None:
+            yield GaugeMetricFamily(
+                "node_memory_available_kubelet_bytes",
+                "memory.available as kubelet reckons it, by which it evicts pods.",
+                available,
+            )

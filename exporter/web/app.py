@@ -39,7 +39,7 @@ def create_app(
     *,
     render: Render,
     negotiate: Negotiate,
-    statistics: Callable[[], str],
+    statistics: Callable[[str | None], str],
     status: Callable[[], Status],
     ready: Callable[[], str | None],
     reload: Reload | None,
@@ -47,8 +47,10 @@ def create_app(
     others: int = OTHERS,
 ) -> ASGIApp:
     """`ready()` is the reason why not, None when ready. `reload` None: lifecycle is off.
-    `routes` come besides the built-in ones. `others`: requests in flight that are neither
-    /metrics nor health; one more gets 503. To be called in the loop that will serve it."""
+    `statistics(window)` is JSON for what `?window=` says, None without it, and raises ValueError
+    for what is no window. `routes` come besides the built-in ones. `others`: requests in flight
+    that are neither /metrics nor health; one more gets 503. To be called in the loop that will
+    serve it."""
     renders = Renders(render, negotiate)
     reloading = asyncio.Lock()
 
@@ -69,8 +71,14 @@ def create_app(
         page = await in_thread(lambda: landing_page(now), "page")
         return Body(page.encode(), headers=PAGE_HEADERS, media_type="text/html")
 
-    async def show_statistics(_: Request) -> Response:
-        return Response(statistics(), media_type="application/json")
+    async def show_statistics(request: Request) -> Response:
+        window = request.query_params.get("window")
+        try:
+            # A day's window is milliseconds of sorting.
+            text = await in_thread(lambda: statistics(window), "statistics")
+        except ValueError as error:
+            return PlainTextResponse(f"window: {error}\n", 400)
+        return Response(text, media_type="application/json")
 
     async def healthy(_: Request) -> Response:
         return PlainTextResponse("kernmesh is healthy.\n")

@@ -12,6 +12,12 @@ from pathlib import Path
 
 WATCHDOG_SECONDS = 60.0
 COMMAND = (sys.executable, "-m", "exporter.cli")
+# Nothing of what an agent keeps by default outlives it, and none meets another's.
+OWN_STATE = (
+    *("unshare", "--mount", "sh", "-c"),
+    'mkdir -p /var/lib/kernmesh && mount -t tmpfs none /var/lib/kernmesh && exec "$@"',
+    "sh",
+)
 _URL = re.compile(r"^metrics: (\S+)/metrics", re.MULTILINE)
 
 
@@ -20,7 +26,7 @@ class Agent:
 
     def __init__(self, arguments: Sequence[str | Path], prefix: Sequence[str] = ()) -> None:
         self.process = subprocess.Popen(
-            [*prefix, *COMMAND, "agent", *arguments],
+            [*OWN_STATE, *prefix, *COMMAND, "agent", *arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -239,3 +239,37 @@ def test_no_agent_serves_in_the_clear_what_was_to_be_encrypted(tmp_path: Path) -
     with running("--config", config) as agent:
         assert agent.ended() == 1
         assert "server.web_config: web.yaml: this version has no TLS" in agent.log
+
+
+def test_an_agent_that_was_killed_goes_on_where_it_was(tmp_path: Path) -> None:
+    config = tmp_path / "agent.yaml"
+    config.write_text(
+        "ebpf: {programs: []}\n"
+        f"usage: {{interval: 200ms, fast_interval: 200ms, state_dir: {tmp_path}/state}}\n"
+    )
+    day = ["node_cpu_usage_max_avg_1d", "node_mem_usage_max_avg_1d"]
+    with running("--config", config) as agent:
+        assert eventually(lambda: len(agent.samples(day)) == 2)
+        before = agent.samples(day)
+        agent.process.kill()
+        agent.ended()
+    with running("--config", config) as agent:
+        assert eventually(lambda: len(agent.samples(day)) == 2)
+        after = agent.samples(day)
+        assert agent.get("/statistics?window=1h").count("usage_p95_1h") >= 2
+        assert "not trusted" not in agent.log
+    assert after.keys() == before.keys()
+    assert all(after[name] >= before[name] for name in day)
+
+
+def test_a_state_directory_that_cannot_be_used_is_said_and_costs_nothing_else(
+    tmp_path: Path,
+) -> None:
+    config = tmp_path / "agent.yaml"
+    config.write_text("ebpf: {programs: []}\nusage: {state_dir: /proc/kernmesh}\n")
+    with running("--config", config) as agent:
+        assert agent.url
+        assert eventually(lambda: bool(agent.samples(["node_mem_usage_avg_5m"])))
+        page = agent.get("/")
+    assert "usage is kept in memory only" in page
+    assert agent.log.count("usage: state_dir cannot be used") == 1

@@ -36,6 +36,7 @@ BEYOND_A_SCHEMA = {
     "programs-twice",
     "retention-short",
     "usage-metric-period",
+    "usage-metric-window",
     "usage-metrics-twice",
 }
 

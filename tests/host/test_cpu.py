@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from exporter.errors import KernmeshError
-from exporter.host.cpu import CpuTimes, busy_percent, parse_cpu_times
+from exporter.host.cpu import CpuTimes, busy_percent, parse_cpu_times, stolen_percent
 
 STAT = """\
 cpu  100 2 30 4000 50 6 7 8 90 1
@@ -85,3 +85,8 @@ def test_counters_that_stand_or_go_back_tell_nothing_but_iowait_may(
     spent: CpuTimes, percent: float | None
 ) -> None:
     assert busy_percent(ZERO, spent) == percent
+
+
+def test_stolen_time_is_a_share_of_all() -> None:
+    assert stolen_percent(ZERO, after(steal=30, idle=60, user=10)) == 30.0
+    assert stolen_percent(ZERO, ZERO) is None

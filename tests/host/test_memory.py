@@ -5,7 +5,14 @@ from pathlib import Path
 import pytest
 
 from exporter.errors import KernmeshError
-from exporter.host.memory import Memory, parse_memory, used_percent
+from exporter.host.memory import (
+    Memory,
+    Reclaim,
+    parse_meminfo,
+    parse_memory,
+    parse_reclaim,
+    used_percent,
+)
 
 MEMINFO = """\
 MemTotal:       16000000 kB
@@ -56,3 +63,28 @@ def test_what_cannot_be_true_is_said_and_not_taken_for_zero(text: str, message: 
     with pytest.raises(KernmeshError) as raised:
         parse_memory(text, "p")
     assert str(raised.value) == message
+
+
+def test_all_that_is_bytes_is_read_and_nothing_else() -> None:
+    text = "MemFree: 7 kB\nHugePages_Total: 3\nnonsense\nDirty:\t 2 kB\nX: y kB\n"
+    assert parse_meminfo(text) == {"MemFree": 7168, "Dirty": 2048}
+
+
+VMSTAT = """\
+nr_free_pages 5
+allocstall_dma 1
+allocstall_normal 2
+compact_stall 4
+workingset_refault_anon 10
+workingset_refault_file 20
+workingset_activate_anon 1
+workingset_activate_file 5
+"""
+
+
+def test_reclaim_events_of_all_zones_and_kinds_are_added_up() -> None:
+    assert parse_reclaim(VMSTAT) == Reclaim(3, 4, 30, 6)
+    old = "allocstall 9\nworkingset_refault 3\nworkingset_activate 2\n"
+    assert parse_reclaim(old) == Reclaim(9, None, 3, 2)
+    with pytest.raises(KernmeshError, match="p: no allocstall line"):
+        parse_reclaim(VMSTAT.replace("allocstall", "x"), "p")

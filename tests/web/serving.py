@@ -63,7 +63,7 @@ class Agent:
         defaults: dict[str, Any] = {
             "render": self.render,
             "negotiate": lambda accept, encoding: (accept, encoding),
-            "statistics": lambda: '{"cpu_usage_active":6.80}',
+            "statistics": lambda window: '{"cpu_usage_active":6.80}',
             "status": lambda: STATUS,
             "ready": lambda: None,
             "reload": None,

@@ -50,6 +50,25 @@ def test_each_route_says_what_it_is(path: str, status: int, content_type: str, b
     assert "server" not in answer.headers
 
 
+def asked_over(window: str | None) -> str:
+    if window == "soon":
+        raise ValueError("no window, want 5m, 1h, 1d or such")
+    return f'{{"over":"{window}"}}'
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "body"),
+    [
+        ("/statistics", 200, b'{"over":"None"}'),
+        ("/statistics?window=15m", 200, b'{"over":"15m"}'),
+        ("/statistics?window=soon", 400, b"window: no window, want 5m, 1h, 1d or such\n"),
+    ],
+)
+def test_statistics_over_a_window_that_is_asked_for(path: str, status: int, body: bytes) -> None:
+    answer = ask(path, statistics=asked_over)
+    assert (answer.status, answer.body) == (status, body)
+
+
 def test_the_landing_page_is_html_that_may_load_nothing() -> None:
     answer = ask("/")
     assert answer.status == 200
