@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from exporter import __version__
 from exporter.errors import ConfigError, KernmeshError, Problem
 from exporter.hostfs import HostFs
 
@@ -55,6 +56,7 @@ def _write_no_more() -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="kernmesh", allow_abbrev=False, description=__doc__)
     parser.description = "eBPF programs described in YAML and node usage at one Prometheus /metrics"
+    parser.add_argument("--version", action="version", version=f"kernmesh {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     agent = commands.add_parser("agent", help="run on a node", allow_abbrev=False)

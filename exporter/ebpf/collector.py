@@ -350,13 +350,13 @@ class _Status:
         self._run_time = _Fact(
             "counter",
             f"{prefix}_ebpf_program_run_time_seconds",
-            "Time that it ran; 0 unless kernel.bpf_stats_enabled is 1.",
+            "Time that it ran, while kernel.bpf_stats_enabled is 1.",
             ("id",),
         )
         self._run_count = _Fact(
             "counter",
             f"{prefix}_ebpf_program_run_count_total",
-            "How often it ran; 0 unless kernel.bpf_stats_enabled is 1.",
+            "How often it ran, while kernel.bpf_stats_enabled is 1.",
             ("id",),
         )
 

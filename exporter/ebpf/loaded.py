@@ -234,7 +234,8 @@ class KernelProgram:
 
     def functions(self) -> Sequence[AttachedFunction]:
         with self._life.held(self._name):
-            return [_described(function, self.backend) for function in self._held.functions]
+            counting = _statistics_enabled()
+            return [_described(each, self.backend, counting) for each in self._held.functions]
 
     def refused_updates(self) -> Mapping[str, int]:
         with self._life.held(self._name):
@@ -261,19 +262,29 @@ class KernelProgram:
                 self._held.close()
 
 
-def _described(function: FunctionInKernel, backend: str) -> AttachedFunction:
+def _described(function: FunctionInKernel, backend: str, counting: bool) -> AttachedFunction:
     info = function.info()
+    # Counted before and not now is still known; never counted is not 0 but unknown.
+    known = counting or info.run_count > 0
     return AttachedFunction(
         name=function.name,
         hook=function.section,
         id=info.id,
         tag=info.tag,
         attached=True,
-        run_time_ns=info.run_time_ns,
-        run_count=info.run_count,
+        run_time_ns=info.run_time_ns if known else None,
+        run_count=info.run_count if known else None,
         missed=info.missed,
         backend=backend,
     )
+
+
+def _statistics_enabled() -> bool:
+    """Whether the kernel counts runs (Documentation/admin-guide/sysctl/kernel.rst)."""
+    try:
+        return Path("/proc/sys/kernel/bpf_stats_enabled").read_bytes().strip() == b"1"
+    except OSError:
+        return False
 
 
 def _memory_bytes(fd: int) -> int | None:

@@ -56,7 +56,7 @@ class BpfMap(Protocol):
 
 class AttachedFunction(NamedTuple):
     """A BPF function that is in the kernel. `hook` is its ELF section ("tp_btf/timer_start").
-    run_time_ns and run_count are 0 unless kernel.bpf_stats_enabled is set; None if unknown.
+    run_time_ns and run_count are None while the kernel does not count (kernel.bpf_stats_enabled).
     `backend` is who loaded it: core (libbpf, CO-RE) or bcc.
     `missed` runs were left out by the kernel because the CPU was in a BPF function already."""
 

@@ -194,8 +194,11 @@ def test_run_statistics_count_once_the_kernel_is_asked_to(shipped: Path, loaded:
     timers = loaded(shipped_program(shipped, "timers"))
     switch = Path("/proc/sys/kernel/bpf_stats_enabled")
     before = switch.read_text()
-    switch.write_text("1")
+    switch.write_text("0")
     try:
+        (never,) = timers.functions()
+        assert (never.run_time_ns, never.run_count) == (None, None)
+        switch.write_text("1")
         seen = timers.functions()[0].run_count
         run_a_process()
         assert eventually(lambda: (timers.functions()[0].run_count or 0) > (seen or 0))
