@@ -30,8 +30,9 @@ _CPU_BYTES = 2
 
 class MapMetric:
     """`decoders` are one per label of `spec`, in order, `bucket` and `cpu` included. `max_series`
-    counts lines: a histogram of 30 lines gets max_series / 30 label sets of its own. `layout` is
-    where the YAML's members are (layout.layout_of); None: labels and value are by position.
+    counts lines: a histogram of 30 lines gets max_series / 30 label sets of its own; where the
+    YAML says a smaller number, that holds. `layout` is where the YAML's members are
+    (layout.layout_of); None: labels and value are by position.
 
     Counters are u64, gauges s64 (a gauge that is decremented on another CPU than it was
     incremented on wraps there). A map of 4-byte values is read as u32. Raises KernmeshError where
@@ -90,7 +91,7 @@ class MapMetric:
             self.shape,
             self._words,
             slots=len(self._slots) if self._by_row else 1,
-            limit=max(1, max_series // self.shape.width),
+            limit=max(1, min(max_series, spec.max_series or max_series) // self.shape.width),
             monotone=kind != "gauge",
         )
         last = self.shape.width - 1  # a histogram's sums are floats, all else is counted

@@ -36,6 +36,7 @@ CName = Annotated[
 Text = Annotated[str, Meta(min_length=1)]
 Bytes = Annotated[int, Meta(ge=0)]
 Multiplier = Annotated[float, Meta(gt=0)]
+AtLeastOne = Annotated[int, Meta(ge=1)]
 MAX_BUCKETS = 1024
 _MAX_EXP2 = {"exp2": 63, "exp2zero": 64}  # the last bucket's bound is 2^63 in both
 _LABEL = re.compile(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*", re.ASCII)
@@ -83,7 +84,8 @@ class CounterSpec(Struct, frozen=True, forbid_unknown_fields=True):
     that several metrics can come from one map; `value` is the member of the value's struct.
     `multiplier` makes the metric's unit of the map's, such as seconds of nanoseconds.
     After `evict_after` without a change a key is taken out of its map; 0 is never. Not for maps
-    that the program itself reads, so not for gauges."""
+    that the program itself reads, so not for gauges.
+    `max_series` is ebpf.max_series of this metric alone; the smaller of both holds."""
 
     name: MetricName
     help: str = ""
@@ -94,6 +96,7 @@ class CounterSpec(Struct, frozen=True, forbid_unknown_fields=True):
     value: FieldPath = ""
     multiplier: Multiplier = 1.0
     evict_after: GoDuration = GoDuration("0")
+    max_series: AtLeastOne | None = None
 
     @property
     def map_name(self) -> str:
@@ -114,6 +117,7 @@ class GaugeSpec(Struct, frozen=True, forbid_unknown_fields=True):
     map: CName | None = None
     value: FieldPath = ""
     multiplier: Multiplier = 1.0
+    max_series: AtLeastOne | None = None
 
     @property
     def map_name(self) -> str:
@@ -141,13 +145,23 @@ class HistogramSpec(Struct, frozen=True, forbid_unknown_fields=True):
     map: CName | None = None
     value: FieldPath = ""
     evict_after: GoDuration = GoDuration("0")
+    max_series: AtLeastOne | None = None
 
     @property
     def map_name(self) -> str:
         return self.map or self.name
 
+    @property
+    def lines(self) -> int:
+        """Of one label set: its buckets, +Inf, count and sum."""
+        fixed = self.bucket_type == "fixed"
+        return (len(self.bucket_keys) if fixed else self.bucket_max - self.bucket_min + 1) + 3
+
     def faults(self) -> Iterator[Fault]:
         yield from _label_faults(self.labels)
+        if self.max_series is not None and self.max_series < self.lines:
+            want = f"at least {self.lines}, the lines of one label set"
+            yield Fault(("max_series",), "too small", self.max_series, want)
         names = [label.name for label in self.labels]
         for index, name in enumerate(names):
             if name == "le":

@@ -254,6 +254,16 @@ def test_the_limit_counts_series_so_a_histogram_has_fewer_label_sets() -> None:
     }
 
 
+@pytest.mark.parametrize(("of_all", "of_metric"), [(2, 3), (3, 2), (2, None)])
+def test_of_the_two_limits_the_smaller_holds(of_all: int, of_metric: int | None) -> None:
+    values = FakeMap("a_total", {u32(n): 1 for n in range(4)})
+    metric = CounterSpec("a_total", labels=(label("a"),), max_series=of_metric)
+    made = collector([values], metric, max_series=of_all)
+    assert series(made.collect()) == {"e_a_total{a=0}": 1, "e_a_total{a=1}": 1} | {
+        "e_a_total{a=other}": 2
+    }
+
+
 # What is wrong costs itself only
 
 

@@ -193,6 +193,14 @@ def test_a_label_for_the_cpu_needs_no_size_at_the_end(tmp_path: Path) -> None:
     assert spec.metrics.counters[0].labels[1] == LabelSpec("cpu")
 
 
+def test_a_limit_must_have_room_for_one_label_set(tmp_path: Path) -> None:
+    metrics = "metrics: {histograms: [{name: a, bucket_max: 26, max_series: %d}]}"
+    assert read(tmp_path, metrics % 30).metrics.histograms[0].max_series == 30
+    said = r"max_series: too small, got 29, want at least 30, the lines of one label set"
+    with pytest.raises(ConfigError, match=said):
+        read(tmp_path, metrics % 29)
+
+
 def test_a_program_s_file_is_small(tmp_path: Path) -> None:
     path = tmp_path / "program.yaml"
     path.write_bytes(b"#" * ((1 << 20) + 1))
