@@ -23,6 +23,7 @@ from exporter.config import AgentConfig, Ebpf, load_agent
 from exporter.decoders.context import DecodeContext
 from exporter.ebpf import kernel
 from exporter.ebpf.collector import ProgramCollector, ProgramsCollector
+from exporter.ebpf.refusals import Refusals
 from exporter.ebpf.running import Programs
 from exporter.ebpf.selection import select
 from exporter.ebpf.spec import Program
@@ -42,8 +43,10 @@ from exporter.usage.node import node_sources
 from exporter.usage.sampler import pause_until
 from exporter.usage.statistics import UsageCollector, statistics_json
 from exporter.web.app import create_app
+from exporter.web.clients import Clients
+from exporter.web.connections import Connections
 from exporter.web.listen import bind, urls
-from exporter.web.server import serve
+from exporter.web.server import Server, serve
 
 # So that a render thread does not keep the loop waiting for Python's default 5 ms.
 SWITCH_INTERVAL_SECONDS = 0.0002
@@ -89,6 +92,7 @@ class Agent:
         self._not_ready: str | None = "programs are being loaded"
         sources = node_sources(options.host)
         self._history = History(self._clock, options.host, config.usage, sources)
+        self._server: Server | None = None
         self._reloads = Reloads(self._clock)
         self._decoding = DecodeContext.of(options.host, self._clock)
         shown = ProgramsCollector(config.ebpf.prefix)
@@ -107,9 +111,13 @@ class Agent:
         registry.register(programs, "ebpf")
         registry.register(UsageCollector(self._history), "usage")
         registry.register(self._reloads, "config")
+        registry.register(Clients(self._connections), "http")
         host, prefix = self._options.host, self._config.ebpf.prefix
         register_self(registry, host, __version__, "", prefix)
         return registry
+
+    def _connections(self) -> Connections | None:
+        return None if self._server is None else self._server.connections
 
     async def serve(self, sockets: Sequence[socket.socket], show: Callable[[str], None]) -> None:
         """Serves at once, is ready when the programs are loaded, ends on SIGTERM or SIGINT with
@@ -136,7 +144,8 @@ class Agent:
                     group.create_task(self._reload_on(hangup)),
                     group.create_task(self._keep_up()),
                 ]
-                await serve(app, sockets, self._stop)
+                self._server = Server(app)
+                await serve(self._server, sockets, self._stop)
                 for task in besides:
                     task.cancel()
         finally:
@@ -225,9 +234,10 @@ class Agent:
             self._unread = tuple(map(str, selection.unread))
             for problem in self._unread:
                 log.warning(problem)
+            refusals = Refusals()
             self._programs.choose(
                 selection,
-                lambda program: self._start(program, settings),
+                lambda program: self._start(program, settings, refusals),
                 (
                     *(settings.prefix, settings.max_series, settings.btf, settings.backend),
                     settings.otlp,
@@ -238,9 +248,12 @@ class Agent:
 
         await in_thread(choose, "programs")
 
-    def _start(self, program: Program, settings: Ebpf) -> ProgramCollector:
+    def _start(self, program: Program, settings: Ebpf, refusals: Refusals) -> ProgramCollector:
         loading = kernel.Options(
-            custom_btf=settings.btf, host=self._options.host, backend=settings.backend
+            custom_btf=settings.btf,
+            host=self._options.host,
+            backend=settings.backend,
+            refusals=refusals,
         )
         spans = self._spans.send if self._spans else None
         wanted = Settings(settings.prefix, settings.max_series, loading, spans)
@@ -266,7 +279,10 @@ class Agent:
     async def _keep_up(self) -> None:
         while True:
             await asyncio.sleep(UPKEEP_SECONDS)
-            await in_thread(self._programs.keep_up, "upkeep")
+            try:
+                await in_thread(self._programs.keep_up, "upkeep")
+            except Exception as error:  # what nobody thought of costs this turn, not the agent
+                log.error("upkeep failed", exc_info=error)
 
     async def _reload_on(self, hangup: asyncio.Event) -> None:
         while True:

@@ -58,14 +58,8 @@ class Server:
             await asyncio.wait(tasks, timeout=grace)
 
 
-async def serve(
-    app: ASGIApp,
-    sockets: Sequence[socket.socket],
-    stop: asyncio.Event,
-    limits: Limits | None = None,
-) -> None:
+async def serve(server: Server, sockets: Sequence[socket.socket], stop: asyncio.Event) -> None:
     """Serves until `stop` is set; returns when every connection is closed."""
-    server = Server(app, limits)
     await server.start(sockets)
     try:
         await stop.wait()

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from exporter.web.limits import Limits
-from exporter.web.server import serve
+from exporter.web.server import Server, serve
 from tests.web.serving import Client, play, serving, until
 
 GET = b"GET /metrics HTTP/1.1\r\nhost: a\r\n\r\n"
@@ -340,7 +340,7 @@ class TestStop:
             async with serving() as agent:
                 stop = asyncio.Event()
                 other = agent.socket.dup()
-                serving_too = asyncio.create_task(serve(agent.app, [other], stop))
+                serving_too = asyncio.create_task(serve(Server(agent.app), [other], stop))
                 stop.set()
                 await serving_too
                 assert other.fileno() == -1
