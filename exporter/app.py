@@ -110,6 +110,7 @@ class Agent:
         registry = Registry(self._clock)
         registry.register(programs, "ebpf")
         registry.register(UsageCollector(self._history), "usage")
+        registry.register(self._history.idle, "idle")
         registry.register(self._reloads, "config")
         registry.register(Clients(self._connections), "http")
         host, prefix = self._options.host, self._config.ebpf.prefix

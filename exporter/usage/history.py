@@ -15,6 +15,7 @@ from exporter.config.agent import Usage
 from exporter.hostfs import HostFs
 from exporter.usage import grammar, window
 from exporter.usage.gauges import DECIMALS, USAGE, Gauges
+from exporter.usage.prediction import IdleResources
 from exporter.usage.sampler import Pause, Sample, Sampler, at_pace
 from exporter.usage.series import Read, Series, Source, TierName
 from exporter.usage.statedir import StateDir, TierPlan, now_of, open_stores
@@ -89,6 +90,7 @@ class History:
         self._state: StateDir | None = None
         self._shown: Mapping[str, float] = {}
         self._closed = False
+        self.idle = IdleResources(clock)
 
     def begin(self) -> None:
         """Opens the stores. Raises nothing that a disk may do: it goes on in memory then."""
@@ -100,6 +102,7 @@ class History:
                 readers.setdefault(tier, {})[source.name] = source.make()
         wanted = {t: plan for t, plan in plans(self._settings).items() if t in readers}
         self._state = StateDir(self._settings.state_dir)
+        self.idle.load(self._state)
         now = now_of(self._clock, self._host)
         stores = open_stores(self._state, wanted, now)
         names = [grammar.parse(name) for name in names_of(self._settings)]
@@ -126,9 +129,13 @@ class History:
                 return
             if name == "slow" and self._gauges is not None:
                 self._shown = self._gauges.advance(tier.store.elapsed_at(sample.at), values)
+                self.idle.put(sample)
             failed = tier.put(sample._replace(values=values))
-        if failed is not None and self._state is not None:
-            self._state.fail(failed)
+        if self._state is not None:
+            if failed is not None:
+                self._state.fail(failed)
+            if name == "slow":
+                self.idle.save_if_due(self._state)
 
     # --- for readers
 
@@ -191,5 +198,7 @@ class History:
         for tier in self._tiers.values():
             with tier.lock:
                 tier.store.close()
+                if tier.name == "slow" and self._state is not None:
+                    self.idle.save(self._state)
         if self._state is not None:
             self._state.close()

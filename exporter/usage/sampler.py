@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from exporter.clock import Clock
-from exporter.errors import KernmeshError
+from exporter.errors import KernmeshError, NoData
 from exporter.threads import in_thread
 from exporter.usage.series import Read, Series
 
@@ -48,8 +48,12 @@ class Sampler:
         for name, read in self._readers.items():
             try:
                 values.update(read(self._clock.monotonic()))
+            except NoData:  # nothing of the kind on this machine, which is no failure
+                self._tell(name, "")
             except (OSError, ValueError, KernmeshError) as error:
                 self._tell(name, _reason(error))
+            except Exception as error:  # what nobody thought of costs this source, not the agent
+                self._tell(name, f"{type(error).__name__}: {error}")
             else:
                 self._tell(name, "")
         return Sample(at, wall, values)
@@ -79,7 +83,10 @@ async def at_pace(
     step = min(FIRST_INTERVAL_SECONDS, interval)
     with suppress(Stopped):
         while True:
-            await in_thread(act, name)
+            try:
+                await in_thread(act, name)
+            except Exception as error:  # what nobody thought of costs this tick, not the agent
+                log.error("%s: tick failed", name, exc_info=error)
             due += step
             step = interval
             late = clock.monotonic() - due

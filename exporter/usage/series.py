@@ -24,9 +24,10 @@ class Series(NamedTuple):
 
 Read = Callable[[float], Mapping[Series, float]]
 """read(now), `now` being the clock's monotonic seconds. What is unknown is not in it, never 0.
-A series that is missing once begins anew: its next delta is unknown too. May raise OSError,
-ValueError or KernmeshError: then nothing of this source is known at this tick, which the sampler
-says once. Called from one thread at a time, and never again once the agent stops."""
+A series that is missing once begins anew: its next delta is unknown too. May raise NoData where
+there is nothing of the kind, and OSError, ValueError or KernmeshError: then nothing of this
+source is known at this tick, which the sampler says once. Called from one thread at a time, and
+never again once the agent stops."""
 
 
 class Source(NamedTuple):

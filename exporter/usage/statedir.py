@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from exporter.clock import Clock
 from exporter.hostfs import HostFs
-from exporter.usage import store
+from exporter.usage import backing, store
 from exporter.usage.series import TierName
 from exporter.usage.store import Now, Store
 
@@ -67,6 +67,39 @@ class StateDir:
                     log.warning("usage: %s.usage: %s", tier, note)
                 return found
         return store.in_memory(*plan, now)
+
+    def read(self, name: str) -> bytes | None:
+        """A small file's content; None where there is none, or it cannot be read."""
+        if self.folder is None:
+            return None
+        try:
+            return (self.folder / name).read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            log.warning("usage: %s: %s", name, error.strerror)
+            return None
+
+    def write(self, name: str, content: bytes) -> None:
+        """The whole of a small file, in place at once."""
+        if self.folder is None:
+            return
+        new = self.folder / f"{name}.new"
+        try:
+            new.write_bytes(content)
+            new.replace(self.folder / name)
+        except OSError as error:
+            self.fail(error)
+
+    def set_aside(self, name: str, reason: str) -> None:
+        if self.folder is None:
+            return
+        try:
+            bad = backing.set_aside(self.folder / name)
+        except OSError as error:
+            self.fail(error)
+        else:
+            log.warning("usage: %s: not trusted (%s); set aside as %s", name, reason, bad.name)
 
     def close(self) -> None:
         """Lets the next agent in."""

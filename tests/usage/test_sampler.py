@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from exporter.errors import KernmeshError
+from exporter.errors import KernmeshError, NoData
 from exporter.testing import FakeClock
 from exporter.usage.sampler import Sample, Sampler, Stopped, at_pace, pause_until
 from exporter.usage.series import Series
@@ -37,6 +37,7 @@ def test_a_tick_has_what_every_source_knows_and_when_it_was() -> None:
          "/proc/x: No such file or directory"),
         (KernmeshError("/proc/x: no cpu line"), "/proc/x: no cpu line"),
         (ValueError("not utf-8"), "not utf-8"),
+        (IndexError("nobody thought of it"), "IndexError: nobody thought of it"),
     ],
 )  # fmt: skip
 def test_a_source_that_fails_takes_only_its_own_along_and_is_said_once(
@@ -59,6 +60,14 @@ def test_a_source_that_fails_takes_only_its_own_along_and_is_said_once(
         "usage: cannot be read",
         "usage: is read again",
     ]
+
+
+def test_a_source_that_has_nothing_of_the_kind_here_says_nothing(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    sampler = Sampler(FakeClock(), {"a": Source({}, NoData("no pods")), "b": Source({B: 2.0})})
+    assert sampler.tick().values == {B: 2.0}
+    assert caplog.records == []
 
 
 class TestPace:
@@ -97,6 +106,24 @@ class TestPace:
         self, interval: float, extra: list[float], ticks: list[float]
     ) -> None:
         assert self.pace(interval, extra) == ticks
+
+    def test_a_tick_that_fails_is_said_and_the_next_one_comes(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        pauses = iter([0, 0])
+        ticks: list[int] = []
+
+        async def pause(seconds: float) -> None:
+            if next(pauses, None) is None:
+                raise Stopped
+
+        def act() -> None:
+            ticks.append(1)
+            raise LookupError("nobody thought of it")
+
+        asyncio.run(at_pace(FakeClock(), 10.0, act, pause, "usage slow"))
+        assert len(ticks) == 3
+        assert [record.getMessage() for record in caplog.records] == ["usage slow: tick failed"] * 3
 
     def test_it_ends_when_the_agent_stops(self) -> None:
         async def run() -> int:
