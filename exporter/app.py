@@ -21,7 +21,7 @@ from exporter import __version__, startup
 from exporter.clock import SystemClock
 from exporter.config import AgentConfig, Ebpf, load_agent
 from exporter.decoders.context import DecodeContext
-from exporter.ebpf import kernel
+from exporter.ebpf import backends, kernel
 from exporter.ebpf.collector import ProgramCollector, ProgramsCollector
 from exporter.ebpf.refusals import Refusals
 from exporter.ebpf.running import Programs
@@ -235,27 +235,27 @@ class Agent:
             self._unread = tuple(map(str, selection.unread))
             for problem in self._unread:
                 log.warning(problem)
-            refusals = Refusals()
+            loading = kernel.Options(
+                custom_btf=settings.btf,
+                host=self._options.host,
+                backend=settings.backend,
+                refusals=Refusals(),
+            )
             self._programs.choose(
                 selection,
-                lambda program: self._start(program, settings, refusals),
+                lambda program: self._start(program, settings, loading),
                 (
                     *(settings.prefix, settings.max_series, settings.btf, settings.backend),
                     settings.otlp,
                 ),
+                backends.at_once(loading),
             )
             if before is not None and before is not self._spans:
                 before.close()
 
         await in_thread(choose, "programs")
 
-    def _start(self, program: Program, settings: Ebpf, refusals: Refusals) -> ProgramCollector:
-        loading = kernel.Options(
-            custom_btf=settings.btf,
-            host=self._options.host,
-            backend=settings.backend,
-            refusals=refusals,
-        )
+    def _start(self, program: Program, settings: Ebpf, loading: kernel.Options) -> ProgramCollector:
         spans = self._spans.send if self._spans else None
         wanted = Settings(settings.prefix, settings.max_series, loading, spans)
         return start(program, wanted, self._decoding)

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from exporter.threads import in_thread
+from exporter.threads import in_thread, side_by_side
 
 
 def test_the_result_comes_back_from_another_thread() -> None:
@@ -47,3 +47,20 @@ def test_a_call_that_hangs_does_not_keep_the_process() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True
     )
     assert (run.stdout, run.stderr) == ("ended\n", "")
+
+
+def test_side_by_side_gives_results_in_the_items_order() -> None:
+    both_here = threading.Barrier(2, timeout=30)
+
+    def work(item: int) -> int:
+        if item < 2:
+            both_here.wait()  # comes true only if two are at work at once
+        return item * 10
+
+    assert side_by_side(work, range(5), 2) == [0, 10, 20, 30, 40]
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_side_by_side_needs_no_more_items_than_there_are(threads: int) -> None:
+    assert side_by_side(str, [], threads) == []
+    assert side_by_side(str, [1], threads) == ["1"]

@@ -3,22 +3,25 @@
 bcc's half is imported only where it is needed: most kernels carry BTF.
 """
 
+import os
 from contextlib import closing
 
 from exporter.ebpf import kernel
-from exporter.ebpf.kernel import Options, ProgramReport
+from exporter.ebpf.kernel import Options, ProgramReport, Verified
 from exporter.ebpf.loaded import KernelProgram
 from exporter.ebpf.spec import Program
 from exporter.errors import BpfError
 
 
-def load(program: Program, options: Options = kernel.DEFAULTS) -> KernelProgram:
-    """Loads and attaches by `options.backend`; the caller closes it. Raises BpfError of one line,
-    with both backends' reasons where both were tried."""
+def load(
+    program: Program, options: Options = kernel.DEFAULTS, verified: Verified | None = None
+) -> KernelProgram:
+    """Loads and attaches by `options.backend`; the caller closes it. `verified` is for kernel.load.
+    Raises BpfError of one line, with both backends' reasons where both were tried."""
     if options.backend == "bcc":
         return _by_bcc(program, options)
     try:
-        return kernel.load(program, options)
+        return kernel.load(program, options, verified)
     except BpfError as error:
         if not _may_try_bcc(options):
             raise
@@ -28,6 +31,14 @@ def load(program: Program, options: Options = kernel.DEFAULTS) -> KernelProgram:
     except BpfError as error:
         second = str(error).removeprefix(f"{program.name}: ")
         raise BpfError(f"{first}; and by bcc: {second}", first.log or error.log) from None
+
+
+def at_once(options: Options) -> int:
+    """How many programs should be loaded side by side. Most of a load is libbpf and the kernel at
+    the kernel's types; bcc needs 125 MB for each."""
+    if options.backend == "bcc" or _may_try_bcc(options):
+        return 1
+    return min(2, os.cpu_count() or 1)
 
 
 def examine(program: Program, options: Options = kernel.DEFAULTS) -> ProgramReport:

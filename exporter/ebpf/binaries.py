@@ -49,7 +49,7 @@ def _matching(folder: Path, name: str) -> Iterator[Path]:
         yield folder / name
         return
     try:
-        files = sorted(folder.iterdir())
+        files = [file for file in folder.iterdir() if fnmatchcase(file.name, name)]
     except OSError:
         return
-    yield from (file for file in files if fnmatchcase(file.name, name))
+    yield from sorted(files)

@@ -91,20 +91,43 @@ def lockdown(host: HostFs) -> str | None:
     return text[start + 1 : end] if 0 <= start < end else None
 
 
+_KPROBES = frozenset(("kprobe", "kretprobe", "ksyscall", "kretsyscall"))
+_TRAMPOLINES = frozenset(("fentry", "fexit", "fmod_ret", "lsm"))
+
+
+def kind_of(section: str) -> str:
+    """An ELF section's first word: "fentry.s/do_exit" is of kind fentry."""
+    return section.partition("/")[0].partition(".")[0]
+
+
 def refusal(section: str, number: int, host: HostFs) -> str | None:
     """Why a function of this ELF section is refused with this errno, where the machine's state
     explains it better than what the verifier and libbpf say."""
+    of_kind = refusal_of_kind(section, number, host)
+    if of_kind is not None:
+        return of_kind
     kind, _, target = section.partition("/")
     if kind in ("tracepoint", "tp") and number in (errno.ENOENT, errno.EINVAL):
         group, _, event = target.partition("/")
         return no_tracepoint(group, event, host)
-    if kind.split(".")[0] in ("kprobe", "kretprobe", "ksyscall", "kretsyscall"):
+    return _not_permitted(kind, host) if number == errno.EPERM else None
+
+
+def refusal_of_kind(section: str, number: int, host: HostFs) -> str | None:
+    """The same, where the reason holds for every function of the section's kind."""
+    kind = kind_of(section)
+    if kind in ("tracepoint", "tp") and number in (errno.ENOENT, errno.EINVAL):
+        return no_tracefs(host)
+    if kind in _KPROBES and number in (errno.ENOENT, errno.EINVAL, errno.ENOTSUP):
         pmu = host.sys / "bus/event_source/devices/kprobe"
-        if number in (errno.ENOENT, errno.EINVAL, errno.ENOTSUP) and not pmu.exists():
-            return "this kernel has no kprobes (CONFIG_KPROBES)"
-    if number == errno.EPERM:
-        mode = lockdown(host)
-        if mode not in (None, "none"):
-            return f"the kernel is locked down ({mode}) and permits no {kind} programs"
-        return f"the kernel does not permit {kind} programs here (EPERM)"
+        return None if pmu.exists() else "this kernel has no kprobes (CONFIG_KPROBES)"
+    if kind in _TRAMPOLINES and number == errno.EPERM:
+        return _not_permitted(kind, host)
     return None
+
+
+def _not_permitted(kind: str, host: HostFs) -> str:
+    mode = lockdown(host)
+    if mode not in (None, "none"):
+        return f"the kernel is locked down ({mode}) and permits no {kind} programs"
+    return f"the kernel does not permit {kind} programs here (EPERM)"

@@ -16,12 +16,13 @@ from typing import Literal, NamedTuple
 
 from exporter.ebpf import budget, features, libbpf
 from exporter.ebpf.attach import attach, is_perf_event
-from exporter.ebpf.elf import verify_object
+from exporter.ebpf.elf import BpfObject, verify_object
 from exporter.ebpf.hooks import HookReport, Refusal, functions_to_try, hooks_of
 from exporter.ebpf.layout import is_split_by_cpu
 from exporter.ebpf.loaded import HeldObject, KernelProgram
 from exporter.ebpf.objectfile import read_object
 from exporter.ebpf.places import interface_of
+from exporter.ebpf.refusals import Refusals
 from exporter.ebpf.spec import CounterSpec, GaugeSpec, Program, ProgramSpec
 from exporter.ebpf.verifier import telling_line
 from exporter.ebpf.without_btf import WithoutKernelBtf
@@ -40,7 +41,8 @@ class Options(NamedTuple):
     """How to load. `max_entries` is by map name and overrides the object's. `possible_cpus` is
     for the budget only, None for this machine's. `custom_btf` is a BTF file for kernels without.
     `batch` False reads maps key by key, as kernels without batch lookups make us.
-    `backend` is for backends.py: who is to load."""
+    `backend` is for backends.py: who is to load. `refusals` are of the programs that are loaded
+    together: what one finds out about the machine, the others need not try."""
 
     max_entries: Mapping[str, int] = {}
     possible_cpus: int | None = None
@@ -49,6 +51,7 @@ class Options(NamedTuple):
     batch: bool = True
     host: HostFs = HostFs()
     backend: Literal["auto", "core", "bcc"] = "auto"
+    refusals: Refusals | None = None
 
 
 DEFAULTS = Options()
@@ -79,21 +82,37 @@ class _NoKernelBtf(Exception):
         self.whole = whole
 
 
-def load(program: Program, options: Options = DEFAULTS) -> KernelProgram:
-    """Loads and attaches; the caller closes it.
+class Verified(NamedTuple):
+    """An object's bytes, read from where they can be trusted, and what they declare."""
+
+    data: bytes
+    declared: BpfObject
+
+
+def read_verified(program: Program) -> Verified:
+    """Raises BpfError, one line, where the object is missing, not to be trusted or broken."""
+    data = read_object(program.object)
+    # libbpf 1.1 crashed on mutated objects: nothing reaches it before its structure holds.
+    return Verified(data, verify_object(data, str(program.object)))
+
+
+def load(
+    program: Program, options: Options = DEFAULTS, verified: Verified | None = None
+) -> KernelProgram:
+    """Loads and attaches; the caller closes it. `verified` is read where it is not given.
 
     Raises BpfError, one line: the object is missing, not to be trusted or broken; this machine
     permits no BPF; or a hook that the program needs has no way left (the line names each way
     and why it was refused, `log` holds the verifier's whole text).
     """
-    return _Loader(program, options).load()
+    return _Loader(program, options, verified or read_verified(program)).load()
 
 
 def examine(program: Program, options: Options = DEFAULTS) -> ProgramReport:
     """Tries a program on this kernel and takes it out again; raises nothing."""
     loader: _Loader | None = None
     try:
-        loader = _Loader(program, options)
+        loader = _Loader(program, options, read_verified(program))
         with contextlib.closing(loader.load()) as loaded:
             reason = "; ".join(loaded.problems) or None
             return report(program.name, loaded.hooks, reason)
@@ -113,11 +132,11 @@ def report(
 class _Loader:
     """One program on its way in."""
 
-    def __init__(self, program: Program, options: Options) -> None:
+    def __init__(self, program: Program, options: Options, verified: Verified) -> None:
         self._program, self._options = program, options
-        self._data = read_object(program.object)
-        # libbpf 1.1 crashed on mutated objects: nothing reaches it before its structure holds.
-        self._sections = verify_object(self._data, str(program.object)).functions
+        self._data = verified.data
+        self._sections = verified.declared.functions
+        self._known = options.refusals or Refusals()
         self._hooks = hooks_of(program.spec.hooks, self._sections)
         self._without_btf: WithoutKernelBtf | None = None
 
@@ -141,7 +160,7 @@ class _Loader:
 
     def _load_first_ways(self) -> KernelProgram:
         while True:
-            self._refuse_unsuited()
+            self._pass_over()
             self._check_not_lost()
             functions = functions_to_try(self._hooks)
             try:
@@ -172,18 +191,22 @@ class _Loader:
         options = self._options
         self._without_btf = WithoutKernelBtf(self._data, options.custom_btf, options.host)
 
-    def _refuse_unsuited(self) -> None:
-        """Passes over ways that a kernel without BTF cannot have."""
-        lacking = self._without_btf
-        while lacking is not None:
+    def _pass_over(self) -> None:
+        """Refuses what need not be tried: ways that a kernel without BTF cannot have, and what this
+        machine has refused before."""
+        while True:
             refusals = [
                 Refusal(function, self._sections[function], reason)
                 for function in functions_to_try(self._hooks)
-                if (reason := lacking.unsuited(function))
+                if (reason := self._unsuited(function))
             ]
             if not refusals:
                 return
             self._refuse(refusals)
+
+    def _unsuited(self, function: str) -> str | None:
+        lacking = self._without_btf.unsuited(function) if self._without_btf else None
+        return lacking or self._known.reason(self._sections[function])
 
     def _refuse(self, refusals: Iterable[Refusal]) -> None:
         for refusal in refusals:
@@ -257,6 +280,7 @@ class _Loader:
         # The verifier's own words first: an EPERM may well be its way to say "invalid access".
         reason = telling_line(failure.log)
         if not reason:
+            self._known.learn(section, failure.errno, self._options.host)
             reason = features.refusal(section, failure.errno, self._options.host) or why
         raise _Refused((Refusal(blamed, section, reason, log),), failure)
 
@@ -286,6 +310,7 @@ class _Loader:
                     attach(obj, function, self._options.host, places.get(function.name))
                     continue
                 except libbpf.LibbpfError as error:
+                    self._known.learn(function.section, error.errno, self._options.host)
                     reason = features.refusal(function.section, error.errno, self._options.host)
                     if reason is None:
                         _, said_why = _blame(said, functions)

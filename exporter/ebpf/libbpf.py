@@ -265,8 +265,7 @@ class Libbpf:
                 ) from None
             function.restype, function.argtypes = result, arguments
         self._library = library
-        self._sinks: list[list[str]] = []
-        self._lock = threading.Lock()
+        self._listening = threading.local()
         libc = ctypes.CDLL(None)
         libc.vsnprintf.argtypes = (_POINTER, _SIZE, _TEXT, _POINTER)
         # A va_list goes as a pointer on x86-64 (an array type) and on arm64 (over 16 bytes).
@@ -283,20 +282,20 @@ class Libbpf:
         for line in buffer.value.decode(errors="replace").splitlines():
             text = line.removeprefix("libbpf: ")
             logger.debug("libbpf: %s", text)
-            for sink in self._sinks:
+            sink: list[str] | None = getattr(self._listening, "sink", None)
+            if sink is not None:
                 sink.append(text)
         return 0
 
     @contextlib.contextmanager
     def messages(self) -> Iterator[list[str]]:
-        """What libbpf warns of while this is open, line by line. One user at a time."""
+        """What libbpf warns this thread of while it is open, line by line. One at a time."""
         sink: list[str] = []
-        with self._lock:
-            self._sinks.append(sink)
-            try:
-                yield sink
-            finally:
-                self._sinks.remove(sink)
+        self._listening.sink = sink
+        try:
+            yield sink
+        finally:
+            self._listening.sink = None
 
     def call(self, name: str, *arguments: object) -> int:
         """Result of an int function, LibbpfError where it is negative."""

@@ -16,12 +16,13 @@ from exporter.ebpf.collector import FailedProgram, ProgramCollector, ProgramsCol
 from exporter.ebpf.selection import Selection
 from exporter.ebpf.spec import Program
 from exporter.errors import BpfError, KernmeshError
+from exporter.threads import side_by_side
 
 log = logging.getLogger(__name__)
 
 Start = Callable[[Program], ProgramCollector]
 """Loads and attaches a program; raises BpfError with one line. Whatever else it raises costs that
-program only."""
+program only. May be called from several threads."""
 
 
 class _Entry(NamedTuple):
@@ -46,8 +47,11 @@ class Programs:
         self.outdated: tuple[FailedProgram, ...] = ()
         """Those that run from their old files, and why not from the new ones."""
 
-    def choose(self, selection: Selection, start: Start, settings: Hashable = ()) -> None:
-        """Makes what runs what was selected. Blocks while the kernel verifies.
+    def choose(
+        self, selection: Selection, start: Start, settings: Hashable = (), at_once: int = 1
+    ) -> None:
+        """Makes what runs what was selected. Blocks while the kernel verifies; `at_once` is how
+        many programs are started side by side.
 
         `settings` is whatever else makes a program another one; when it changes, all restart."""
         with self._changing:
@@ -55,24 +59,36 @@ class Programs:
                 return
             before, now = self._entries, dict[str, _Entry]()
             off = dict(selection.off)
+            wanted: list[tuple[Program, Hashable]] = []
             for program in selection.programs:
-                if self.closing:  # it is being waited for: what is not begun is left as it was
-                    now.update((k, v) for k, v in before.items() if k not in now)
-                    break
                 fingerprint = (program, settings, _object_state(program))
                 entry = before.get(program.name)
                 if entry is None or entry.fingerprint != fingerprint:
-                    try:
-                        entry = _Entry(fingerprint, start(program))
-                    except Exception as error:  # a /proc file that cannot be read, say
-                        off[program.name] = _reason(program, error)
-                        continue
-                now[program.name] = entry
+                    wanted.append((program, fingerprint))
+                else:
+                    now[program.name] = entry
+            begun = side_by_side(lambda each: self._begun(start, *each), wanted, at_once)
+            for (program, _), outcome in zip(wanted, begun, strict=True):
+                if isinstance(outcome, _Entry):
+                    now[program.name] = outcome
+                elif outcome is not None:
+                    off[program.name] = outcome
+                elif program.name in before:
+                    now[program.name] = before[program.name]
             for name in off.keys() & before.keys():
                 now[name] = before[name]
             self._show(selection.order, now, off)
             kept = {id(entry.collector) for entry in now.values()}
             self._end(e.collector for e in before.values() if id(e.collector) not in kept)
+
+    def _begun(self, start: Start, program: Program, fingerprint: Hashable) -> _Entry | str | None:
+        """What runs, or why it does not; None: not begun, as somebody waits for the end."""
+        if self.closing:
+            return None
+        try:
+            return _Entry(fingerprint, start(program))
+        except Exception as error:  # a /proc file that cannot be read, say
+            return _reason(program, error)
 
     def keep_up(self) -> None:
         """What programs need now and then, while nothing is collected."""
@@ -91,7 +107,7 @@ class Programs:
         self._shown.swap(self.running, self.failed)
 
     def close(self) -> None:
-        """Detaches and frees all; for good. Waits for the one program that is being loaded."""
+        """Detaches and frees all; for good. Waits for the programs that are being loaded."""
         self.closing = True
         with self._changing:
             self._closed = True

@@ -14,6 +14,7 @@ from exporter.config import Ebpf
 from exporter.ebpf.backends import examine
 from exporter.ebpf.kernel import Options, ProgramReport
 from exporter.ebpf.objectfile import shipped_folder
+from exporter.ebpf.refusals import Refusals
 from exporter.ebpf.spec import Program, read_program
 from exporter.errors import ConfigError, Problem
 from exporter.hostfs import HostFs
@@ -71,7 +72,7 @@ def survey(config: Ebpf, host: HostFs) -> list[ProgramReport]:
     """One row per program that there is, shipped or in `ebpf.dirs`, whether it is configured or
     not: each is tried on this kernel and taken out again."""
     selection = select(msgspec.structs.replace(config, programs="all"))
-    options = Options(custom_btf=config.btf, host=host, backend=config.backend)
+    options = Options(custom_btf=config.btf, host=host, backend=config.backend, refusals=Refusals())
     rows = {program.name: examine(program, options) for program in selection.programs}
     for name, reason in selection.off.items():
         rows[name] = ProgramReport(name, (), None, reason)

@@ -11,8 +11,6 @@ from typing import NamedTuple
 from exporter.decoders import Decode, DecodeContext, chain
 from exporter.ebpf import backends, kernel
 from exporter.ebpf.collector import ProgramCollector
-from exporter.ebpf.elf import BpfObject, verify_object
-from exporter.ebpf.layout import needs_types
 from exporter.ebpf.spans import Span, SpanReader
 from exporter.ebpf.spec import MetricSpec, Program, ProgramSpec
 from exporter.errors import BpfError, DecodeError
@@ -30,17 +28,18 @@ class Settings(NamedTuple):
 
 def start(program: Program, settings: Settings, context: DecodeContext) -> ProgramCollector:
     """Loads and attaches; whoever gets it closes `.loaded`. Raises BpfError with one line."""
-    declared = _declared(program)
+    verified = kernel.read_verified(program)
+    declared = verified.declared
     enums = _enums(program.spec)
     if enums:
         file = settings.loading.custom_btf
-        names = context.enums.of_program(declared and declared.btf, Path(file) if file else None)
+        names = context.enums.of_program(declared.btf, Path(file) if file else None)
         names.load(enums)
         context = context._replace(enums=names)
     decoders = _decoders(program, context)
     spans = _span_readers(program, settings.spans, context)
     collector = ProgramCollector(
-        backends.load(program, settings.loading),
+        backends.load(program, settings.loading, verified),
         program.spec,
         settings.prefix,
         settings.max_series,
@@ -76,13 +75,6 @@ def _span_readers(
 
 def metrics_of(spec: ProgramSpec) -> list[MetricSpec]:
     return [*spec.metrics.counters, *spec.metrics.gauges, *spec.metrics.histograms]
-
-
-def _declared(program: Program) -> BpfObject | None:
-    """The object, where the YAML names something in its types."""
-    if any(map(needs_types, metrics_of(program.spec))) or _enums(program.spec):
-        return verify_object(program.object)
-    return None
 
 
 def _enums(spec: ProgramSpec) -> set[str]:

@@ -110,6 +110,21 @@ def test_who_closes_waits_for_one_program_and_not_for_all(
     assert kernel.alive() == []
 
 
+def test_programs_started_side_by_side_are_shown_in_the_order_asked_for(
+    kernel: Kernel, programs: Programs
+) -> None:
+    both_here = threading.Barrier(2, timeout=30)
+
+    def start(program: Program) -> ProgramCollector:
+        both_here.wait()
+        return kernel.start(program)
+
+    kernel.refuses = {"b"}
+    programs.choose(kernel.select("a", "b", "c", "d"), start, at_once=2)
+    assert names(programs) == ["a", "c", "d"]
+    assert [each.name for each in programs.failed] == ["b"]
+
+
 def test_choosing_the_same_again_leaves_everything_alone(
     kernel: Kernel, programs: Programs
 ) -> None:

@@ -1,9 +1,11 @@
 """Ways fall through in order, failures stay where they are, and nothing is left behind."""
 
+import errno
 import json
 import logging
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -11,8 +13,10 @@ import pytest
 
 from exporter.ebpf import libbpf
 from exporter.ebpf.kernel import Options, ProgramReport, examine, load
+from exporter.ebpf.refusals import Refusals
 from exporter.ebpf.spec import HookSpec
 from exporter.errors import BpfError
+from exporter.testing import fake_host
 from tests.kernel.conftest import Load, counts, program, shipped_program
 from tests.kernel.workloads import eventually
 
@@ -126,6 +130,34 @@ def test_a_function_that_the_object_has_not_is_a_way_that_is_not_there(
     ways = loaded(program(compiled, "ways", hooks))
     assert ways.hooks[0].taken == ("raw_tp/sched_process_exec",)
     assert ways.hooks[0].refusals[0].reason == "the object has no function of this name"
+
+
+def test_what_another_program_found_out_about_the_machine_is_not_tried_again(
+    shipped: Path, loaded: Load, tmp_path: Path
+) -> None:
+    known = Refusals()
+    known.learn("fentry/any", errno.EPERM, fake_host(tmp_path, {}))
+    for kind in ("kprobe", "kretprobe"):
+        known.learn(f"{kind}/any", errno.ENOENT, fake_host(tmp_path, {}))
+    shrinklat = loaded(shipped_program(shipped, "shrinklat"), Options(refusals=known))
+    (passes,) = shrinklat.hooks
+    assert passes.taken is not None
+    assert passes.taken[0].startswith("raw_tp/")
+    assert [str(refusal) for refusal in passes.refusals] == [
+        "fentry/shrink_node: the kernel does not permit fentry programs here (EPERM)",
+        "kprobe/shrink_node: this kernel has no kprobes (CONFIG_KPROBES)",
+    ]
+
+
+def test_what_libbpf_says_is_heard_by_the_thread_that_it_says_it_to(
+    compiled: Path, lib: libbpf.Libbpf
+) -> None:
+    ways = program(compiled, "ways", [hook("runs", ["no_such_event"])])
+    with lib.messages() as here:
+        in_another = threading.Thread(target=examine, args=(ways,))
+        in_another.start()
+        in_another.join()
+    assert here == []
 
 
 def open_files() -> list[str]:
