@@ -109,6 +109,26 @@ def _parser() -> argparse.ArgumentParser:
     )
     new.set_defaults(run=_new_program)
 
+    record = commands.add_parser(
+        "record", help="write usage to a file, to try detectors on later", allow_abbrev=False
+    )
+    record.add_argument("file", type=Path, metavar="FILE")
+    record.add_argument(
+        "--interval", default="1s", metavar="DURATION", help="between rows (default 1s)"
+    )
+    record.add_argument(
+        "--for", dest="seconds", default="1h", metavar="DURATION", help="how long (default 1h)"
+    )
+    _config_flag(record)
+    _root_flags(record)
+    record.set_defaults(run=_record)
+
+    replay = commands.add_parser(
+        "replay", help="what a recording, or a file of the agent's, holds", allow_abbrev=False
+    )
+    replay.add_argument("file", type=Path, metavar="FILE")
+    replay.set_defaults(run=_replay)
+
     schema = commands.add_parser(
         "schema", help="JSON Schema of a file, for editors", allow_abbrev=False
     )
@@ -201,6 +221,50 @@ def _new_program(arguments: argparse.Namespace) -> int:
     for path in newprogram.write(arguments.name, folder):
         print(f"wrote {path}")
     print(newprogram.next_steps(arguments.name, folder))
+    return 0
+
+
+def _record(arguments: argparse.Namespace) -> int:
+    import threading
+
+    from exporter.clock import SystemClock
+    from exporter.config import load_agent
+    from exporter.config.scalars import Duration
+    from exporter.usage.record import all_sources, record
+
+    spans = []
+    for flag, text in (("--interval", arguments.interval), ("--for", arguments.seconds)):
+        try:
+            spans.append(float(Duration(text)))
+        except ValueError as error:
+            raise KernmeshError(f"{flag}: {error}, got {text}, want {Duration.want}") from None
+    interval, seconds = spans
+    if not 0.1 <= interval <= seconds:
+        raise KernmeshError("--interval: want at least 100ms, and at most what --for says")
+    clock, host = SystemClock(), _hostfs(arguments)
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    done = record(
+        arguments.file,
+        clock,
+        host,
+        all_sources(host, load_agent(arguments.config).usage, clock),
+        interval,
+        seconds,
+        pause=lambda wait: not stop.wait(wait),
+    )
+    show(f"{arguments.file}: {done.rows} rows of {done.series} series, {done.bytes} bytes")
+    return 0
+
+
+def _replay(arguments: argparse.Namespace) -> int:
+    from exporter.usage.record import lines, read
+
+    recording = read(arguments.file)
+    for line in lines(recording):
+        print(line)
+    recording.close()
     return 0
 
 

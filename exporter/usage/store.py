@@ -23,7 +23,7 @@ from typing import NamedTuple, cast
 
 from exporter.usage import backing, layout
 from exporter.usage.backing import Backing
-from exporter.usage.layout import Column, Directory, Refused, Shape
+from exporter.usage.layout import Column, Directory, Refused, RowHead, Shape
 from exporter.usage.series import Kind, Series
 from exporter.usage.window import Window
 
@@ -94,6 +94,13 @@ class Store:
 
     def elapsed(self, row: int) -> float:
         return self._under.elapsed[row % self._under.shape.rows]
+
+    def head(self, row: int) -> RowHead:
+        """When a row that is there was written."""
+        shape = self._under.shape
+        at = shape.first_row + row % shape.rows * shape.pitch
+        elapsed, wall, _, _ = layout.ROW_HEAD.unpack_from(self._under.data, at)
+        return RowHead(elapsed, wall)
 
     def elapsed_at(self, monotonic: float) -> float:
         """The store's time for the clock's."""
