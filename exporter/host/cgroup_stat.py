@@ -12,8 +12,12 @@ from typing import NamedTuple
 
 from exporter.errors import NoData
 from exporter.host.mounts import CgroupMount
-from exporter.host.open_files import Descriptors, OpenFiles, read_once
+from exporter.host.open_files import Descriptors, Gone, OpenFiles, read_once
 
+_RESTING_READINGS = 6
+_Quota = tuple[int | None, int | None, float | None]
+"""Periods, throttled periods, throttled seconds."""
+_NO_QUOTA: _Quota = (None, None, None)
 # v1's "no limit": the most pages that a counter holds, in bytes (mm/page_counter.c); whole pages
 # of any size are above this.
 _V1_UNLIMITED = 1 << 62
@@ -115,70 +119,132 @@ def _is_v2(mount: CgroupMount | None) -> bool:
 
 
 class UsageReader:
-    """Reads one cgroup's usage again and again; `path` is below the mounts."""
+    """Reads one cgroup's usage again and again; `path` is below the mounts.
 
-    __slots__ = ("_files", "_parse")
+    memory.stat costs as much as all else, so it is read where memory in use is not the same to the
+    byte, and the rest where the cgroup has run. At every sixth reading all is read: pages may have
+    aged without that, and a quota may be new (v1 tells of periods in a file of its own, which is
+    left alone where none ended while the cgroup ran)."""
+
+    __slots__ = (
+        "_begin",
+        "_files",
+        "_inactive",
+        "_inactive_bytes",
+        "_last",
+        "_quota",
+        "_texts",
+        "_turn",
+        "_v2_cpu",
+        "_v2_io",
+    )
 
     def __init__(self, layout: Layout, path: str, budget: Descriptors) -> None:
-        cpu2, memory2, io2 = (name in layout.v2 for name in ("cpu", "memory", "io"))
+        self._v2_cpu, memory2, self._v2_io = (n in layout.v2 for n in ("cpu", "memory", "io"))
         names = (
-            (layout.cpu, "cpu.stat"),
-            ("" if cpu2 else layout.cpuacct, "cpuacct.usage"),
+            (layout.cpu, "cpu.stat") if self._v2_cpu else (layout.cpuacct, "cpuacct.usage"),
             (layout.memory, "memory.current" if memory2 else "memory.usage_in_bytes"),
+            (layout.io, "io.stat" if self._v2_io else "blkio.throttle.io_service_bytes_recursive"),
+            ("" if self._v2_cpu else layout.cpu, "cpu.stat"),
             (layout.memory, "memory.stat"),
-            (layout.io, "io.stat" if io2 else "blkio.throttle.io_service_bytes_recursive"),
-            ("" if io2 else layout.io, "blkio.throttle.io_serviced_recursive"),
             (layout.pids, "pids.current"),
+            ("" if self._v2_io else layout.io, "blkio.throttle.io_serviced_recursive"),
         )
         paths = [f"{folder}{path}/{name}" if folder else "" for folder, name in names]
         self._files = OpenFiles(paths, budget)
-        self._parse = (cpu2, b"\ninactive_file " if memory2 else b"\ntotal_inactive_file ", io2)
+        self._inactive = b"\ninactive_file " if memory2 else b"\ntotal_inactive_file "
+        self._texts: tuple[bytes | None, bytes | None, bytes | None] = (None, None, None)
+        self._last = Usage()
+        self._quota: _Quota | None = None  # v1's, None where it may have changed
+        self._inactive_bytes: int | None = None
+        self._turn: int | None = None
+        self._begin = hash(path) % _RESTING_READINGS  # so that not all read all at once
 
     def read(self) -> Usage:
-        """Raises Gone where the cgroup is no more."""
-        cpu_stat, cpuacct, memory, memory_stat, io, io_ops, tasks = self._files.read()
-        cpu2, inactive, io2 = self._parse
-        cpu_seconds = periods = throttled = throttled_seconds = None
-        if cpu_stat is not None:
-            words = cpu_stat.split()
-            stat = dict(zip(words[::2], words[1::2], strict=False))
-            if b"nr_periods" in stat:
-                periods, throttled = int(stat[b"nr_periods"]), int(stat[b"nr_throttled"])
-                throttled_seconds = (
-                    int(stat[b"throttled_usec"]) / 1e6
-                    if cpu2
-                    else int(stat[b"throttled_time"]) / 1e9
-                )
-            if cpu2:
-                cpu_seconds = int(stat[b"usage_usec"]) / 1e6
-        if cpuacct is not None:
-            cpu_seconds = int(cpuacct) / 1e9
-        used = None if memory is None else int(memory)
-        working_set = None
-        if used is not None and memory_stat is not None:
-            at = memory_stat.find(inactive)
-            if at >= 0:
-                at += len(inactive)
-                idle = int(memory_stat[at : memory_stat.find(b"\n", at)])
-                working_set = max(used - idle, 0)  # two files, read one after the other
-        reads: tuple[int | None, int | None, int | None, int | None] = (None, None, None, None)
-        if io2 and io is not None:
-            reads = _io_v2(io)
-        elif io is not None:
-            reads = (*_io_v1(io), *(_io_v1(io_ops) if io_ops is not None else (None, None)))
-        return Usage(
-            cpu_seconds,
-            periods,
-            throttled,
-            throttled_seconds,
-            used,
-            working_set,
-            *reads,
-            None if tasks is None else int(tasks),
-        )
+        """Raises Gone where the cgroup is no more, ValueError or KeyError where a text makes no
+        sense."""
+        one = self._files.one
+        turn = self._turn
+        self._turn = self._begin if turn is None else (turn + 1) % _RESTING_READINGS
+        everything = not turn  # the first time, too
+        now = cpu, memory, io = one(0), one(1), one(2)
+        before, self._texts = self._texts, now
+        if now == before and not everything:
+            return self._last
+        if cpu is None and memory is None:
+            self._files.close()
+            raise Gone
+        usage = self._last
+        if everything or now[:2] != before[:2]:
+            seconds, quota = self._cpu(cpu, everything)
+            used = None if memory is None else int(memory)
+            if everything or memory != before[1]:
+                self._inactive_bytes = self._read_inactive()
+            working_set = None
+            if used is not None and self._inactive_bytes is not None:
+                # two files, read one after the other: less than nothing is nothing
+                working_set = max(used - self._inactive_bytes, 0)
+            tasks = one(5)
+            usage = Usage(
+                seconds,
+                *quota,
+                used,
+                working_set,
+                *usage[6:10],
+                None if tasks is None else int(tasks),
+            )
+        if everything or io != before[2]:
+            read, written, reads, writes = self._io(io)
+            usage = usage._replace(
+                read_bytes=read, written_bytes=written, reads=reads, writes=writes
+            )
+        self._last = usage
+        return usage
+
+    def _cpu(self, text: bytes | None, everything: bool) -> tuple[float | None, _Quota]:
+        if self._v2_cpu:
+            if text is None:
+                return None, _NO_QUOTA
+            stat = _pairs(text)
+            return int(stat[b"usage_usec"]) / 1e6, _quota(stat, b"throttled_usec", 1e6)
+        if everything or self._quota is None:
+            file = self._files.one(3)
+            before = self._last[1:4]
+            quota = _NO_QUOTA if file is None else _quota(_pairs(file), b"throttled_time", 1e9)
+            self._quota = quota if quota == before else None
+        else:
+            quota = self._quota
+        return None if text is None else int(text) / 1e9, quota
+
+    def _read_inactive(self) -> int | None:
+        text = self._files.one(4)
+        at = -1 if text is None else text.find(self._inactive)
+        if text is None or at < 0:
+            return None
+        at += len(self._inactive)
+        return int(text[at : text.find(b"\n", at)])
+
+    def _io(self, text: bytes | None) -> tuple[int | None, int | None, int | None, int | None]:
+        if text is None:
+            return None, None, None, None
+        if self._v2_io:
+            return _io_v2(text)
+        operations = self._files.one(6)
+        return (*_io_v1(text), *((None, None) if operations is None else _io_v1(operations)))
 
     def close(self) -> None:
         self._files.close()
+
+
+def _pairs(text: bytes) -> dict[bytes, bytes]:
+    words = text.split()
+    return dict(zip(words[::2], words[1::2], strict=False))
+
+
+def _quota(stat: dict[bytes, bytes], throttled: bytes, unit: float) -> _Quota:
+    if b"nr_periods" not in stat:  # no cpu controller
+        return _NO_QUOTA
+    return int(stat[b"nr_periods"]), int(stat[b"nr_throttled"]), int(stat[throttled]) / unit
 
 
 def _io_v1(text: bytes) -> tuple[int, int]:

@@ -4,9 +4,10 @@ To open a file of a cgroup costs the kernel five times what reading it does. How
 bounded; over the bound they are opened at each read. Knows nothing of what the files say.
 """
 
+import errno
 import os
 import resource
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 
 # Each open file of a cgroup holds a page of text in the kernel beside its own 0.6 KB.
@@ -14,6 +15,7 @@ MOST_DESCRIPTORS = 10_000
 _SPARE_DESCRIPTORS = 512  # for everything else that the process has open
 _ENOUGH = 16_384  # bytes: some 60 lines of memory.stat are 2 KB, a line of io.stat 0.1
 _MOST = 1 << 20
+_SAYS_NOTHING = (errno.EOPNOTSUPP, errno.EINVAL, errno.EISDIR, errno.EACCES, errno.EPERM)
 
 
 class Gone(Exception):
@@ -40,8 +42,8 @@ class Descriptors:
 class OpenFiles:
     """Some files of one cgroup, or of /proc; used from one thread at a time.
 
-    A file that is not there at the first read, or says nothing (EOPNOTSUPP of pressure files
-    where PSI is off), is None for good: controllers do not come later."""
+    A file that is not there when they are opened, or that says nothing (EOPNOTSUPP of pressure
+    files where PSI is off), is None for good: controllers do not come later."""
 
     __slots__ = ("_budget", "_fds", "_paths")
 
@@ -53,67 +55,70 @@ class OpenFiles:
 
     def read(self) -> list[bytes | None]:
         """Whole texts in the order of `paths`. Raises Gone where none is there (any more)."""
-        fds = self._fds
-        if fds is None:
-            return self._open_and_read()
-        try:
-            texts = [None if fd < 0 else os.pread(fd, _ENOUGH, 0) for fd in fds]
-            for index, text in enumerate(texts):
-                if text is not None and len(text) == _ENOUGH:
-                    texts[index] = os.pread(fds[index], _MOST, 0)
-        except OSError as error:  # ENODEV
+        texts = [self.one(index) for index in range(len(self._paths))]
+        if all(text is None for text in texts):
             self.close()
-            raise Gone from error
+            raise Gone
         return texts
 
-    def _open_and_read(self) -> list[bytes | None]:
-        keep = self._budget.left >= len(self._paths)
-        fds: list[int] = []
-        texts: list[bytes | None] = []
-        for path in self._paths:
-            fd, text = _open_and_read(path) if path else (-1, None)
-            if not keep and fd >= 0:
+    def one(self, index: int) -> bytes | None:
+        """One file's text. Raises Gone."""
+        fds = self._fds
+        if fds is None:
+            fds = self._open()
+            if fds is None:
+                return read_once(self._paths[index])
+        fd = fds[index]
+        if fd < 0:
+            return None
+        try:
+            text = os.pread(fd, _ENOUGH, 0)
+            return text if len(text) < _ENOUGH else os.pread(fd, _MOST, 0)
+        except OSError as error:
+            if error.errno in _SAYS_NOTHING:
                 os.close(fd)
-            fds.append(fd)
-            texts.append(text)
-        if all(text is None for text in texts):
-            _close(fds if keep else ())
+                fds[index] = -1
+                return None
+            self.close()
+            raise Gone from error  # ENODEV
+
+    def _open(self) -> list[int] | None:
+        """None where there is no room to keep them open."""
+        if self._budget.left < len(self._paths):
+            return None
+        fds = [_open(path) for path in self._paths]
+        if max(fds) < 0:
             raise Gone
-        if keep:
-            self._budget.left -= len(fds)
-            self._fds = fds
-        return texts
+        self._budget.left -= len(fds)
+        self._fds = fds
+        return fds
 
     def close(self) -> None:
         """May be read again afterwards: then they are opened anew."""
         if self._fds is not None:
-            _close(self._fds)
+            for fd in self._fds:
+                if fd >= 0:
+                    os.close(fd)
             self._budget.left += len(self._fds)
             self._fds = None
 
 
-def _open_and_read(path: str) -> tuple[int, bytes | None]:
-    """(-1, None) where there is nothing to read."""
+def _open(path: str) -> int:
+    """-1 where there is nothing to open."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC) if path else -1
     except OSError:
-        return -1, None
-    try:
-        return fd, os.pread(fd, _MOST, 0)
-    except OSError:
-        os.close(fd)
-        return -1, None
+        return -1
 
 
 def read_once(path: str) -> bytes | None:
     """A whole file that is not kept open; None where there is nothing to read."""
-    fd, text = _open_and_read(path)
-    if fd >= 0:
+    fd = _open(path)
+    if fd < 0:
+        return None
+    try:
+        return os.pread(fd, _MOST, 0)
+    except OSError:
+        return None
+    finally:
         os.close(fd)
-    return text
-
-
-def _close(fds: Iterable[int]) -> None:
-    for fd in fds:
-        if fd >= 0:
-            os.close(fd)

@@ -14,6 +14,10 @@ from exporter.host.kubepods import PodPath, is_kubepods, read_path
 _SEARCH_SECONDS = 60.0
 _SEARCH_DEPTH = 4  # docker/<id>/kubelet.slice/kubelet-kubepods.slice: a node in a container
 _UNKNOWN = -1
+# A pod's containers come within seconds or minutes of it; later a new one mostly takes the place
+# of an old one, which is noticed. So pods that have not changed lately are looked at in turn.
+_YOUNG_SECONDS = 300.0
+_QUIET_TURNS = 8
 
 
 class PodTree:
@@ -25,6 +29,8 @@ class PodTree:
         self._folder = folder
         self._links: dict[str, int] = {}  # of levels and pods, as they were when last listed
         self._children: dict[str, set[str]] = {}
+        self._quiet_from: dict[str, float] = {}  # from when on a pod is looked at in turn only
+        self._turn = 0
         self._search_at = float("-inf")
         self.containers: dict[str, PodPath] = {}
         self.pods: dict[str, PodPath] = {}
@@ -39,9 +45,12 @@ class PodTree:
         if now >= self._search_at:
             self._search_at = now + _SEARCH_SECONDS
             self._search()
-        for path in list(self._links):
-            if path in self._links:  # one above it may have taken it along
-                self._look(path)
+        self._turn = (self._turn + 1) % _QUIET_TURNS
+        for number, path in enumerate(list(self._links)):
+            if path not in self._links:
+                continue  # one above it took it along
+            if (number + self._turn) % _QUIET_TURNS == 0 or now < self._quiet_from[path]:
+                self._look(path, now)
         if self._changed or before != (len(self.containers), len(self.pods), len(self.levels)):
             self.changes += 1
 
@@ -50,10 +59,15 @@ class PodTree:
         self._drop(path)
         holder = path.rpartition("/")[0]
         if holder in self._links:
-            self._links[holder] = _UNKNOWN
+            self._watch(holder)
         self.changes += 1
 
-    def _look(self, path: str) -> None:
+    def _watch(self, path: str) -> None:
+        """To be listed at the next look, which is soon."""
+        self._links[path] = _UNKNOWN
+        self._quiet_from[path] = float("inf")
+
+    def _look(self, path: str, now: float) -> None:
         try:
             links = os.stat(self._folder + path).st_nlink  # noqa: PTH116
         except OSError:
@@ -61,9 +75,11 @@ class PodTree:
             return
         if links != self._links[path] or links < 2:
             self._links[path] = links
-            self._list(path)
+            if path in self.pods:
+                self._quiet_from[path] = now + _YOUNG_SECONDS
+            self._list(path, now)
 
-    def _list(self, path: str) -> None:
+    def _list(self, path: str, now: float) -> None:
         found = {f"{path}/{name}" for name in self._folders(path)}
         before = self._children.get(path, set())
         self._children[path] = found
@@ -78,10 +94,11 @@ class PodTree:
             elif not in_pod:
                 self._changed = True
                 (self.pods if pod.uid else self.levels)[child] = pod
-                self._links[child] = _UNKNOWN
-                self._look(child)
+                self._watch(child)
+                self._look(child, now)
 
     def _drop(self, path: str) -> None:
+        self._quiet_from.pop(path, None)
         for kept in (self.containers, self.pods, self.levels, self._links):
             if kept.pop(path, None) is not None:
                 self._changed = True
@@ -102,7 +119,7 @@ class PodTree:
             elif not pod.uid and path not in self._links:
                 self._changed = True
                 self.levels[path] = pod
-                self._links[path] = _UNKNOWN
+                self._watch(path)
         for path in beside:
             self._drop(path)
 

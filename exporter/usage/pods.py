@@ -18,8 +18,8 @@ from exporter.hostfs import HostFs
 from exporter.usage.podnames import LogNames
 from exporter.usage.series import Kind, Series
 
-# Limits change seldom and cost seven files: a fiftieth of all is read again at each pass.
-_LIMITS_SHARE = 50
+# Limits change seldom and cost seven files: a hundredth of all is read again at each pass.
+_LIMITS_SHARE = 100
 _ID_SHOWN = 12
 _KEPT: tuple[tuple[str, Kind], ...] = (
     ("cpu_seconds", "counter"),
