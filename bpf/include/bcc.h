@@ -18,9 +18,22 @@
 #undef READ
 #undef WRITE
 
-// Fields stand where they are, so nothing is relocated.
+// Fields stand where they are, so nothing is relocated. As with libbpf, reading a field that the
+// kernel has not makes the kernel refuse the function, unless the program has asked before.
+static void (*km_reads_what_is_not_there)(void) = (void *)195896080;
+#define ___km_there1(p, a) bpf_core_field_exists((p)->a)
+#define ___km_there2(p, a, b) (___km_there1(p, a) && bpf_core_field_exists((p)->a->b))
+#define ___km_there3(p, a, b, c) (___km_there2(p, a, b) && bpf_core_field_exists((p)->a->b->c))
+#define ___km_there4(p, a, b, c, d)                                                               \
+	(___km_there3(p, a, b, c) && bpf_core_field_exists((p)->a->b->c->d))
+#define ___km_there(p, fields...) ___apply(___km_there, ___narg(fields))(p, fields)
 #undef BPF_CORE_READ
-#define BPF_CORE_READ BPF_PROBE_READ
+#define BPF_CORE_READ(p, fields...)                                                               \
+	({                                                                                        \
+		if (!___km_there(p, fields))                                                      \
+			km_reads_what_is_not_there();                                             \
+		BPF_PROBE_READ(p, fields);                                                        \
+	})
 // Where the verifier knows types is where there is BTF, and bcc is not needed.
 #define KM_READ(known, p, field) BPF_CORE_READ(p, field)
 

@@ -36,6 +36,7 @@ _KINDS = frozenset(
 )
 _ARCHITECTURES = {"x86_64": "x86", "aarch64": "arm64", "ppc64le": "powerpc", "s390x": "s390"}
 _REFUSED = "km_refused"
+_ABSENT = "unknown#195896080"  # what bcc.h calls where a field is read that is not there
 _SPECIAL = re.compile(r"^(shared_|snapshot_|refused_|LICENSE$|_license$)|_zero$")
 
 
@@ -183,6 +184,8 @@ class _Loader:
             except BccError as error:
                 machine = features.refusal(section, error.number, self._options.host)
                 reason = telling_line(error.log) or machine or str(error)
+                if _ABSENT in error.log:
+                    reason = "reads a field that this kernel has not"
                 self._refuse(Refusal(name, section, reason, error.log))
             except BpfError as error:
                 self._refuse(Refusal(name, section, str(error)))

@@ -31,6 +31,7 @@ _HEADERS: Mapping[str, str] = {
     "req_opf": "linux/blk_types.h",
     "request": "linux/blk-mq.h",
     "request_queue": "linux/blkdev.h",
+    "sched_entity": "linux/sched.h",
     "shrink_control": "linux/shrinker.h",
     "sk_buff": "linux/skbuff.h",
     "sock": "net/sock.h",
@@ -41,6 +42,7 @@ _HEADERS: Mapping[str, str] = {
     "thread_info": "linux/thread_info.h",
     "timer_list": "linux/timer.h",
 }
+_FIRST = "linux/sched.h"
 _TRIES = 4
 _LINE = re.compile(r"main\.c:(\d+):\d+: error:")
 
@@ -138,4 +140,5 @@ def _ask(probes: Sequence[Probe], compiler: Compiler) -> dict[Probe, int]:
 
 
 def _files(probes: Iterable[Probe]) -> list[str]:
-    return sorted({_HEADERS[probe.type] for probe in probes})
+    """The one that others rely on comes first."""
+    return list(dict.fromkeys([_FIRST, *sorted({_HEADERS[probe.type] for probe in probes})]))

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from exporter.ebpf import backends, bcc_process, kernel_headers
+from exporter.ebpf.btf_build import Field, build
 from exporter.ebpf.elf import verify_object
 from exporter.ebpf.header_types import header_types
 from exporter.ebpf.kernel import Options
@@ -153,6 +154,22 @@ def test_absent_fields_and_values_are_absent_from_what_headers_tell(shipped: Pat
     old = found.btf.find("req_opf", "enum")
     assert old is not None
     assert "REQ_OP_WRITE_SAME" not in dict(found.btf.values(old))
+
+
+def test_a_field_that_the_kernel_lacks_is_not_read_from_elsewhere(
+    tmp_path: Path, shipped: Path
+) -> None:
+    btf = tmp_path / "vmlinux"
+    btf.write_bytes(build({"timer_list": [Field("expires", 16, 8)]}))
+    with pytest.raises(BpfError) as caught:
+        backends.load(
+            shipped_program(shipped, "raw-tracepoints"),
+            Options(backend="bcc", custom_btf=str(btf)),
+        )
+    assert str(caught.value) == (
+        "raw-tracepoints: hook 'timer starts' has no way into this kernel by bcc: "
+        "raw_tp/timer_start: reads a field that this kernel has not"
+    )
 
 
 # No way by bcc, whatever the kernel: each for a reason that docs/kernels-without-btf.md gives.
