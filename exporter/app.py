@@ -42,6 +42,7 @@ from exporter.usage.history import History
 from exporter.usage.node import node_sources
 from exporter.usage.sampler import pause_until
 from exporter.usage.statistics import UsageCollector, statistics_json
+from exporter.usage.workloads import workloads
 from exporter.web.app import create_app
 from exporter.web.clients import Clients
 from exporter.web.connections import Connections
@@ -90,7 +91,8 @@ class Agent:
         self._clock = SystemClock()
         self._started = self._clock.monotonic()
         self._not_ready: str | None = "programs are being loaded"
-        sources = node_sources(options.host)
+        self._work = workloads(options.host, config.usage, self._clock)
+        sources = (*node_sources(options.host), *self._work.sources)
         self._history = History(self._clock, options.host, config.usage, sources)
         self._server: Server | None = None
         self._reloads = Reloads(self._clock)
@@ -111,6 +113,8 @@ class Agent:
         registry.register(programs, "ebpf")
         registry.register(UsageCollector(self._history), "usage")
         registry.register(self._history.idle, "idle")
+        for name, collector in self._work.collectors:
+            registry.register(collector, name)
         registry.register(self._reloads, "config")
         registry.register(Clients(self._connections), "http")
         host, prefix = self._options.host, self._config.ebpf.prefix
@@ -312,11 +316,8 @@ def _without_effect(config: AgentConfig) -> Iterator[str]:
     for section in ("pingmesh", "interference", "pressure"):
         if getattr(config, section) != getattr(default, section):
             yield section
-    for key in config.usage.__struct_fields__:
-        if key in ("pods", "offline", "jobs", "jobs_file") and getattr(
-            config.usage, key
-        ) != getattr(default.usage, key):
-            yield f"usage.{key}"
+    if config.usage.offline.annotations != default.usage.offline.annotations:
+        yield "usage.offline.annotations"
 
 
 def _needs_restart(before: AgentConfig, now: AgentConfig) -> Iterator[str]:
