@@ -9,6 +9,7 @@ its last path after it is gone, since its counters stay; how many are kept is bo
 import contextlib
 import ctypes
 import errno
+import functools
 import os
 import struct
 from collections import OrderedDict
@@ -92,7 +93,7 @@ class _Hierarchy:
             self._known.popitem(last=False)
 
     def _ask_kernel(self, number: int) -> str | None:
-        root = os.path.realpath(self._mount.folder)
+        root = self._root or os.path.realpath(self._mount.folder)
         if self._root is None:  # first use: see whether the kernel finds the root by its own id
             self._root = root
             try:
@@ -137,14 +138,18 @@ class _Hierarchy:
         self._walk_not_before = ended + max(_WALK_SECONDS, _WALK_SHARE * (ended - started))
 
 
+@functools.cache
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)
+
+
 def _open_by_id(root: str, number: int) -> str:
     """The directory's path as this process sees it, by open_by_handle_at(2) with the id as handle
     (fs/kernfs/mount.c, kernfs_fh_to_dentry). Raises OSError: ESTALE if there is none."""
     root_fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         handle = _HANDLE.pack(8, _FILEID_KERNFS, number)
-        libc = ctypes.CDLL(None, use_errno=True)
-        fd = libc.open_by_handle_at(root_fd, handle, os.O_PATH | os.O_CLOEXEC)
+        fd = _libc().open_by_handle_at(root_fd, handle, os.O_PATH | os.O_CLOEXEC)
         if fd < 0:
             number = ctypes.get_errno()
             raise OSError(number, os.strerror(number))

@@ -25,7 +25,7 @@ from exporter.ebpf.spans import SpanReader
 from exporter.ebpf.spec import CgroupIdMapSpec, CounterSpec, MetricSpec, ProgramSpec, evict_after
 from exporter.errors import BpfError, KernmeshError
 from exporter.hostfs import HostFs
-from exporter.metrics.table import FastFamily, Kind, Shape
+from exporter.metrics.table import Kept, Kind, Shape
 
 log = logging.getLogger(__name__)
 
@@ -234,6 +234,7 @@ class ProgramsCollector:
         failed: Sequence[FailedProgram] = (),
     ) -> None:
         self._prefix = prefix
+        self._kept: dict[_Fact, Kept] = {}
         self._set: tuple[Sequence[ProgramCollector], Sequence[FailedProgram]] = (running, failed)
 
     def swap(self, running: Sequence[ProgramCollector], failed: Sequence[FailedProgram]) -> None:
@@ -243,7 +244,9 @@ class ProgramsCollector:
 
     def members(self) -> Sequence[tuple[str, Collector]]:
         running, failed = self._set
-        status = _Status(self._prefix, running, failed)  # last: it tells what the others read
+        status = _Status(
+            self._prefix, self._kept, running, failed
+        )  # last: it tells what the others read
         return [*((f"ebpf:{each.name}", each) for each in running), ("ebpf", status)]
 
 
@@ -324,9 +327,11 @@ class _Status:
     def __init__(
         self,
         prefix: str,
+        kept: dict["_Fact", Kept],
         running: Sequence[ProgramCollector],
         failed: Sequence[FailedProgram],
     ) -> None:
+        self._kept = kept
         self._running = running
         self._failed = failed
         self._configs = _Fact(
@@ -401,7 +406,9 @@ class _Status:
             found[_OFF][name, reason] = 1
         for fact, numbers in found.items():
             if numbers:
-                yield FastFamily.of(Shape(*fact), numbers)
+                if fact not in self._kept:
+                    self._kept[fact] = Kept(Shape(*fact))
+                yield self._kept[fact].family(numbers)
         if errors:
             raise BpfError("; ".join(errors))
 

@@ -229,6 +229,25 @@ class FastFamily(Metric):
         return metric
 
 
+class Kept:
+    """A small counter or gauge family that is made at every scrape: its line beginnings are kept
+    while its label values stay the same. One user at a time."""
+
+    def __init__(self, shape: Shape) -> None:
+        self._shape = shape
+        self._labels: tuple[tuple[str, ...], ...] = ()
+        self._lines = Lines([])
+        self._text = GoTexts(exact=False)
+
+    def family(self, rows: Mapping[_Values, float]) -> FastFamily:
+        """From label values → number."""
+        labels = tuple(rows)
+        if labels != self._labels:
+            self._lines = Lines([self._shape.lines(values)[0] for values in labels])
+            self._labels = labels
+        return FastFamily(self._shape, self._lines, (Column(list(rows.values()), self._text),))
+
+
 def _sample(line: str, number: float) -> Sample:
     name, _, inner = line[1:-1].partition("{")
     labels = {
