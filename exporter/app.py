@@ -38,6 +38,7 @@ from exporter.metrics.reloads import Reloads
 from exporter.otlp import SpanExport
 from exporter.pages.landing import DEFAULT_LINKS, CollectorRow, ProgramRow, Status
 from exporter.threads import in_thread
+from exporter.usage.facts import NodeFacts
 from exporter.usage.history import History
 from exporter.usage.node import node_sources
 from exporter.usage.sampler import pause_until
@@ -48,6 +49,7 @@ from exporter.web.clients import Clients
 from exporter.web.connections import Connections
 from exporter.web.listen import bind, urls
 from exporter.web.server import Server, serve
+from pingmesh.start import addresses, make_mesh
 
 # So that a render thread does not keep the loop waiting for Python's default 5 ms.
 SWITCH_INTERVAL_SECONDS = 0.0002
@@ -98,6 +100,15 @@ class Agent:
         self._reloads = Reloads(self._clock)
         self._decoding = DecodeContext.of(options.host, self._clock)
         shown = ProgramsCollector(config.ebpf.prefix)
+        self._mesh = make_mesh(
+            self._clock,
+            pinglist=config.pingmesh.pinglist,
+            controller=config.pingmesh.controller,
+            allow=config.pingmesh.allow,
+            deny=config.pingmesh.deny,
+            max_pps=config.pingmesh.max_pps,
+            node=config.pressure.node,
+        )
         self._registry = self._make_registry(shown)
         self._programs = Programs(shown, self._registry.quiet)
         self._stop = asyncio.Event()
@@ -112,9 +123,11 @@ class Agent:
         registry = Registry(self._clock)
         registry.register(programs, "ebpf")
         registry.register(UsageCollector(self._history), "usage")
+        registry.register(NodeFacts(self._history), "node")
         registry.register(self._history.idle, "idle")
         for name, collector in self._work.collectors:
             registry.register(collector, name)
+        registry.register(self._mesh, "pingmesh")
         registry.register(self._reloads, "config")
         registry.register(Clients(self._connections), "http")
         host, prefix = self._options.host, self._config.ebpf.prefix
@@ -143,7 +156,10 @@ class Agent:
         )
         try:
             async with asyncio.TaskGroup() as group:
+                if self._first.pingmesh.responder:
+                    self._mesh.respond(addresses(sockets))
                 besides = [
+                    group.create_task(self._mesh.run()),
                     group.create_task(self._sample()),
                     group.create_task(self._begin(urls(sockets), show)),
                     group.create_task(self._reload_on(hangup)),
@@ -211,6 +227,7 @@ class Agent:
         if self._reloads.problem:
             yield f"the last reload was refused and changed nothing: {self._reloads.problem}"
         yield from self._notes
+        yield from self._mesh.problems()
         yield from self._unread
         if self._spans_problem:
             yield self._spans_problem
@@ -313,7 +330,7 @@ def _hooks(collector: ProgramCollector) -> Sequence[str]:
 def _without_effect(config: AgentConfig) -> Iterator[str]:
     """Sections and keys of the contract that the agent reads and checks, but does not act on."""
     default = load_agent(None)
-    for section in ("pingmesh", "interference", "pressure"):
+    for section in ("interference", "pressure"):
         if getattr(config, section) != getattr(default, section):
             yield section
     if config.usage.offline.annotations != default.usage.offline.annotations:
@@ -324,6 +341,7 @@ def _needs_restart(before: AgentConfig, now: AgentConfig) -> Iterator[str]:
     """Keys that a running agent cannot change."""
     for key, old, new in (
         ("server", before.server, now.server),
+        ("pingmesh", before.pingmesh, now.pingmesh),
         ("ebpf.prefix", before.ebpf.prefix, now.ebpf.prefix),
         ("usage", before.usage, now.usage),
     ):

@@ -1,0 +1,352 @@
+"""The lane of ICMP and UDP: many targets over a few sockets, in ticks, limited by send rate only.
+
+The rule: what does not answer costs nobody else a place; a round's sends keep their time whatever
+comes back. Answers are waited for while the next round is already being sent.
+"""
+
+import asyncio
+import socket
+from array import array
+from collections import Counter
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from pingmesh import schedule
+from pingmesh.address import family_of
+from pingmesh.flight import Flight
+from pingmesh.guard import PROBES_PER_ADDRESS, Guard
+from pingmesh.pinglist import LARGEST_DATAGRAM
+from pingmesh.probe import Outcome, Probe
+from pingmesh.probes.icmp import IcmpWire
+from pingmesh.probes.packets import Token
+from pingmesh.probes.udp import UdpWire
+from pingmesh.probes.wire import Wire, reason_for
+from pingmesh.resolve import NoAddress, Resolver
+from pingmesh.schedule import Plan
+from pingmesh.wallclock import WallClock
+
+TICK_SECONDS = 0.02
+_BURST = 512
+"""Sends in one go, so that a scrape is never kept waiting for more."""
+_BEHIND = 1e-4
+
+WireKey = tuple[str, int, bool]
+Published = Callable[[Sequence[Probe], Flight, Plan, float, Mapping[int, Outcome]], None]
+"""(the lane's probes, flight, its plan, lateness in seconds, outcomes): called in the loop when a
+round is settled."""
+
+
+class Settings(NamedTuple):
+    """Seconds, and sends a second. `source` "" leaves the source address to the kernel."""
+
+    interval: float
+    timeout: float
+    max_rate: float
+    source: str = ""
+
+
+class _Way(NamedTuple):
+    """How to reach one probe's target: the socket's kind, the address for sendto, and the
+    address that answers come from."""
+
+    wire: WireKey
+    address: tuple[Any, ...]
+    source: str
+
+
+class PacketLane:
+    """Rounds over `probes` (all of kind icmp or udp) until `stop`. `last_sent` has when which
+    probe (by key) was last sent, for whoever goes on with a changed list."""
+
+    def __init__(
+        self,
+        probes: Sequence[Probe],
+        settings: Settings,
+        guard: Guard,
+        resolver: Resolver,
+        publish: Published,
+        last_sent: Mapping[Hashable, float] | None = None,
+    ) -> None:
+        self._settings, self._guard, self._resolver = settings, guard, resolver
+        self._publish = publish
+        self._loop = asyncio.get_running_loop()
+        self._clock = WallClock()
+        self._wires: dict[WireKey, Wire | str] = {}
+        self._overflow = 0
+        self.strays: Counter[str] = Counter()
+        first = schedule.plan(self._loop.time(), len(probes), settings.interval, settings.max_rate)
+        order, self._plan = schedule.resume([p.key for p in probes], last_sent or {}, first)
+        self.probes = [probes[index] for index in order]
+        self._ways = [self._way(probe, probe.host) for probe in self.probes]
+        self._last_sent = array("d", bytes(8 * len(self.probes)))
+        self._number = 0
+        self._flights: dict[int, tuple[Flight, Plan, float]] = {}
+        self._current: Flight | None = None
+        self._next = 0
+        self._lateness = 0.0
+        self._last_send = 0.0
+        self._per_address: Counter[str] = Counter()
+        self._cap = max(1, int(PROBES_PER_ADDRESS * self._plan.period))
+        self._resolving: set[asyncio.Task[None]] = set()
+        self._armed: list[Wire] = []
+        self._timer: asyncio.TimerHandle | None = None
+        self._now = 0.0
+        self._stopped = False
+
+    def start(self) -> None:
+        if self.probes:
+            self._wake_at(self._plan.start)
+
+    def stop(self) -> dict[Hashable, float]:
+        """Ends at once; what is on its way is forgotten. When each probe was last sent."""
+        self._stopped = True
+        if self._timer is not None:
+            self._timer.cancel()
+        self._disarm()
+        for task in self._resolving:
+            task.cancel()
+        for wire in self._wires.values():
+            if isinstance(wire, Wire):
+                self._overflow += wire.overflow
+                wire.close()
+        self._wires.clear()
+        return {
+            probe.key: sent
+            for probe, sent in zip(self.probes, self._last_sent, strict=True)
+            if sent
+        }
+
+    @property
+    def overflow(self) -> int:
+        """Datagrams that came in and were dropped because nobody read in time."""
+        wires = [wire for wire in self._wires.values() if isinstance(wire, Wire)]
+        return self._overflow + sum(wire.overflow for wire in wires)
+
+    @property
+    def jumps(self) -> int:
+        """How often the wall clock was seen to be set."""
+        return self._clock.jumps
+
+    # The tick
+
+    def _wake_at(self, when: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_at(when, self._wake)
+
+    def _wake(self) -> None:
+        if self._stopped:
+            return
+        self._disarm()
+        self._clock.look()
+        now = self._loop.time()
+        if self._current is None and now >= self._plan.start:
+            self._begin()
+        sent = self._send(now)
+        self._now = self._loop.time()
+        read = sum(wire.drain(self) for wire in self._wires.values() if isinstance(wire, Wire))
+        self._expire()
+        self._wake_next(bool(sent or read))
+
+    def _begin(self) -> None:
+        self._number += 1
+        flight = Flight(self._number, len(self.probes), self._settings.timeout)
+        self._current, self._next, self._lateness = flight, 0, 0.0
+        self._per_address.clear()
+
+    def _send(self, now: float) -> int:
+        flight = self._current
+        if flight is None:
+            return 0
+        first, ahead = self._next, min(self._plan.due(now), self._next + _BURST)
+        if first >= ahead:
+            return 0
+        self._lateness = max(self._lateness, now - self._plan.due_at(first))
+        self._next = ahead
+        for index in range(first, ahead):
+            way = self._ways[index]
+            if way is None:
+                self._send_named(flight, index)
+            elif isinstance(way, str):
+                flight.fail(index, way)
+            else:
+                self._launch(flight, index, way)
+        self._last_send = self._loop.time()
+        self._lateness = max(self._lateness, self._last_send - self._plan.due_at(ahead - 1))
+        if ahead == self._plan.sends:
+            self._flights[flight.number] = (flight, self._plan, self._lateness)
+            self._current = None
+            start = schedule.next_start(self._plan, self._lateness, self._last_send)
+            self._plan = self._plan._replace(start=start)
+        return ahead - first
+
+    def _launch(self, flight: Flight, index: int, way: _Way) -> None:
+        source = way.source
+        if self._per_address[source] >= self._cap:
+            flight.fail(index, "limit")
+            return
+        self._per_address[source] += 1
+        wire = self._wires.get(way.wire)
+        if wire is None:
+            wire = self._open(way.wire)
+        if isinstance(wire, str):
+            flight.fail(index, wire)
+            return
+        packet = wire.pack(flight.token(index), self.probes[index].group.payload)
+        at = self._loop.time()
+        self._last_sent[index] = at
+        flight.sent(index, source, at, self._clock.now_ns())
+        try:
+            wire.send(packet, way.address, self)
+        except OSError as error:
+            flight.fail(index, reason_for(error))
+
+    def _open(self, key: WireKey) -> Wire | str:
+        kind, family, fragment = key
+        source = self._settings.source if family_of(self._settings.source) == family else ""
+        opened: Wire | str
+        try:
+            opened = (UdpWire if kind == "udp" else IcmpWire)(family, source, fragment)
+        except PermissionError:
+            opened = "permission"
+        except OSError as error:
+            reason = reason_for(error)
+            # Until the next round: descriptors may be free again by then.
+            opened = reason if reason in ("descriptors", "buffers") else "source"
+        self._wires[key] = opened
+        return opened
+
+    def _wake_next(self, busy: bool) -> None:
+        """`busy`: something was sent or read just now, so more may come within a tick."""
+        now = self._loop.time()
+        waiting = [f for f, _, _ in self._flights.values()]
+        if self._current is not None:
+            waiting.append(self._current)
+        soon = now + TICK_SECONDS
+        when = self._plan.start
+        if self._current is not None:
+            when = max(self._plan.due_at(self._next), self._last_send + TICK_SECONDS)
+        expiries = [t for t in (flight.next_expiry() for flight in waiting) if t is not None]
+        if expiries:
+            when = min(when, max(min(expiries) + _BEHIND, soon))
+            if busy:
+                when = min(when, soon)
+            elif when > soon + TICK_SECONDS:
+                self._arm()
+        self._wake_at(max(when, now))
+
+    def _arm(self) -> None:
+        for wire in self._wires.values():
+            if isinstance(wire, Wire):
+                self._loop.add_reader(wire.sock, self._wake)
+                self._armed.append(wire)
+
+    def _disarm(self) -> None:
+        for wire in self._armed:
+            self._loop.remove_reader(wire.sock)
+        self._armed.clear()
+
+    def _expire(self) -> None:
+        if self._current is not None:
+            self._current.expire(self._now)
+        for number, (flight, plan, lateness) in list(self._flights.items()):
+            flight.expire(self._now)
+            if flight.done:
+                del self._flights[number]
+                self.strays.update(flight.strays)
+                self._forget_broken_wires()
+                hops = {
+                    index: Outcome(None, flight.reasons[index], hop=hop)
+                    for index, hop in flight.hops.items()
+                }
+                self._publish(self.probes, flight, plan, lateness, hops)
+
+    def _forget_broken_wires(self) -> None:
+        for key in [key for key, wire in self._wires.items() if isinstance(wire, str)]:
+            del self._wires[key]
+
+    # Names
+
+    def _way(self, probe: Probe, address: str) -> _Way | str | None:
+        """None for a name, which is looked up when it is its turn; a reason where the address
+        may not be probed."""
+        family = family_of(address)
+        if family is None:
+            return None
+        if self._guard.check(address) is not None:
+            return "denied"
+        if probe.group.payload > LARGEST_DATAGRAM:
+            return "mtu"
+        key = (probe.kind, family, probe.group.fragment)
+        port = probe.port if probe.kind == "udp" else 0
+        if "%" in address:
+            try:
+                found = socket.getaddrinfo(address, port, flags=socket.AI_NUMERICHOST)
+            except OSError:
+                return "source"  # no such zone here
+            return _Way(key, found[0][4], _canonical(family, address.partition("%")[0]))
+        plain = _canonical(family, address)
+        return _Way(key, (plain, port) if family == socket.AF_INET else (plain, port, 0, 0), plain)
+
+    def _send_named(self, flight: Flight, index: int) -> None:
+        probe = self.probes[index]
+        address = self._resolver.peek(probe.host)
+        if address is not None:
+            self._go(flight, index, address)
+            return
+        task = self._loop.create_task(self._resolve(flight, index, probe))
+        self._resolving.add(task)
+        task.add_done_callback(self._resolving.discard)
+
+    async def _resolve(self, flight: Flight, index: int, probe: Probe) -> None:
+        try:
+            address = await self._resolver.address(probe.host, self._settings.timeout)
+        except NoAddress:
+            flight.fail(index, "dns")
+        else:
+            self._go(flight, index, address)
+        if not self._stopped:
+            self._wake_at(self._loop.time())
+
+    def _go(self, flight: Flight, index: int, address: str) -> None:
+        way = self._way(self.probes[index], address)
+        if isinstance(way, _Way):
+            self._launch(flight, index, way)
+        else:
+            flight.fail(index, way or "dns")
+
+    # What wires read
+
+    def reply(self, token: Token, source: str, arrived_ns: int) -> None:
+        flight = self._flight(token)
+        if flight is None:
+            self.strays["late" if 0 < token.number <= self._number else "foreign"] += 1
+        else:
+            arrived = arrived_ns - self._clock.jumped_ns if arrived_ns else 0
+            flight.answer(token, source, arrived, self._now)
+
+    def error(
+        self, token: Token | None, sequence: int, destination: str, reason: str, hop: str
+    ) -> None:
+        flights = [flight for flight, _, _ in self._flights.values()]
+        if self._current is not None:
+            flights.append(self._current)
+        for flight in flights:
+            index = flight.find(token, sequence, destination)
+            if index is not None:
+                flight.fail(index, reason, hop)
+                return
+        self.strays["error"] += 1
+
+    def stray(self, kind: str) -> None:
+        self.strays[kind] += 1
+
+    def _flight(self, token: Token) -> Flight | None:
+        if self._current is not None and self._current.number == token.number:
+            return self._current
+        found = self._flights.get(token.number)
+        return found[0] if found else None
+
+
+def _canonical(family: int, address: str) -> str:
+    return socket.inet_ntop(family, socket.inet_pton(family, address))
