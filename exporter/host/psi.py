@@ -47,7 +47,7 @@ def parse_pressure(text: bytes, place: str = "pressure") -> Pressure:
 class PressureReader:
     """Reads the pressure files of one folder again and again: a cgroup's, or /proc/pressure."""
 
-    __slots__ = ("_files", "_resources")
+    __slots__ = ("_files", "_last", "_resources", "_texts")
 
     def __init__(
         self,
@@ -58,22 +58,30 @@ class PressureReader:
     ) -> None:
         self._resources = resources
         self._files = OpenFiles([f"{folder}/{name}{suffix}" for name in resources], budget)
+        self._texts: list[bytes | None] = []
+        self._last: dict[str, Pressure] = {}
 
     def read(self) -> dict[str, Pressure]:
         """By resource; what there is no file of is not in it. Raises Gone where there is none at
         all, KernmeshError where a text makes no sense."""
-        pairs = zip(self._resources, self._files.read(), strict=True)
-        return {name: parse_pressure(text, name) for name, text in pairs if text}
+        texts = self._files.read()
+        if texts != self._texts:  # most cgroups wait for nothing most of the time
+            pairs = zip(self._resources, texts, strict=True)
+            self._last = {name: parse_pressure(text, name) for name, text in pairs if text}
+            self._texts = texts
+        return self._last
 
     def close(self) -> None:
         self._files.close()
 
 
-def pressure_series(thing: str) -> dict[tuple[str, str], Series]:
+def pressure_series(
+    thing: str, resources: tuple[str, ...] = RESOURCES
+) -> dict[tuple[str, str], Series]:
     """`<thing>.psi.<resource>.<some|full>_seconds` by resource and kind; made once, kept."""
     return {
         (resource, kind): Series(f"{thing}.psi.{resource}.{kind}_seconds", "counter")
-        for resource in _NODE_RESOURCES
+        for resource in resources
         for kind in Pressure._fields
     }
 
@@ -114,7 +122,7 @@ class NodePressure:
         self._reader = PressureReader(
             str(self._place), Descriptors(len(_NODE_RESOURCES)), _NODE_RESOURCES, ""
         )
-        self._series = pressure_series("node")
+        self._series = pressure_series("node", _NODE_RESOURCES)
         self._turn = threading.Lock()
         self._said = False
 
@@ -129,7 +137,7 @@ class NodePressure:
                 self._said = True
                 log.info(self._absent())
             if "cpu" in found:
-                found["cpu"] = found["cpu"]._replace(full=None)
+                return {**found, "cpu": found["cpu"]._replace(full=None)}
             return found
 
     def _absent(self) -> str:
