@@ -1,4 +1,4 @@
-"""Who probes whom: three complete graphs over nodes, racks and zones (Pingmesh, 2015, section 3.3.1).
+"""Who probes whom: three complete graphs over nodes, racks, zones (Pingmesh, 2015, section 3.3.1).
 
 The rule: a pure function of the set of members: same members in any order, same answer on every
 replica; and one member more or less moves few others. Within a rack everybody probes everybody;

@@ -51,20 +51,6 @@ def create_app(
     for what is no window. `routes` come besides the built-in ones. `others`: requests in flight
     that are neither /metrics nor health; one more gets 503. To be called in the loop that will
     serve it."""
-    renders = Renders(render, negotiate)
-    reloading = asyncio.Lock()
-
-    async def metrics(request: Request) -> Response:
-        accept = ", ".join(request.headers.getlist("accept"))
-        encoding = ", ".join(request.headers.getlist("accept-encoding"))
-        names = tuple(sorted(set(request.query_params.getlist("name[]"))))
-        try:
-            rendered = await renders.get(accept, encoding, names)
-        except Busy as error:
-            return unavailable(str(error))
-        except Exception as error:
-            return PlainTextResponse(f"render failed: {type(error).__name__}\n", 500)
-        return Body(rendered.body, headers=rendered.headers)
 
     async def landing(_: Request) -> Response:
         now = status()  # here, where the state belongs; only the template works in a thread
@@ -79,6 +65,38 @@ def create_app(
         except ValueError as error:
             return PlainTextResponse(f"window: {error}\n", 400)
         return Response(text, media_type="application/json")
+
+    table: list[BaseRoute] = [
+        Route("/", landing),
+        Route("/statistics", show_statistics),
+        *operating(render=render, negotiate=negotiate, ready=ready, reload=reload),
+        *routes,
+    ]
+    return Gate(Router(table, redirect_slashes=False), others)
+
+
+def operating(
+    *,
+    render: Render,
+    negotiate: Negotiate,
+    ready: Callable[[], str | None],
+    reload: Reload | None,
+) -> list[BaseRoute]:
+    """What every role serves to those who run it: /metrics and /-/…; see create_app."""
+    renders = Renders(render, negotiate)
+    reloading = asyncio.Lock()
+
+    async def metrics(request: Request) -> Response:
+        accept = ", ".join(request.headers.getlist("accept"))
+        encoding = ", ".join(request.headers.getlist("accept-encoding"))
+        names = tuple(sorted(set(request.query_params.getlist("name[]"))))
+        try:
+            rendered = await renders.get(accept, encoding, names)
+        except Busy as error:
+            return unavailable(str(error))
+        except Exception as error:
+            return PlainTextResponse(f"render failed: {type(error).__name__}\n", 500)
+        return Body(rendered.body, headers=rendered.headers)
 
     async def healthy(_: Request) -> Response:
         return PlainTextResponse("kernmesh is healthy.\n")
@@ -99,16 +117,12 @@ def create_app(
                 return PlainTextResponse(f"not reloaded, nothing changed: {error}\n", 500)
         return PlainTextResponse("reloaded\n")
 
-    table: list[BaseRoute] = [
-        Route("/", landing),
+    return [
         Route("/metrics", metrics),
-        Route("/statistics", show_statistics),
         Route("/-/healthy", healthy),
         Route("/-/ready", show_ready),
         Route("/-/reload", do_reload, methods=["PUT", "POST"]),
-        *routes,
     ]
-    return Gate(Router(table, redirect_slashes=False), others)
 
 
 class Body(Response):
