@@ -10,7 +10,7 @@ import resource
 from collections.abc import Sequence
 from contextlib import suppress
 
-# Each open file of a cgroup holds a page of text in the kernel beside its own 0.6 KB.
+# Each open file of a cgroup costs the kernel 6 KB, a page of them for its text.
 MOST_DESCRIPTORS = 10_000
 _SPARE_DESCRIPTORS = 512  # for everything else that the process has open
 _ENOUGH = 16_384  # bytes: some 60 lines of memory.stat are 2 KB, a line of io.stat 0.1
