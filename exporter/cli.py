@@ -203,7 +203,9 @@ def _programs(arguments: argparse.Namespace) -> int:
     from exporter.config import load_agent
     from exporter.ebpf.selection import survey
 
-    rows = survey(load_agent(arguments.config).ebpf, _hostfs(arguments))
+    rows, unread = survey(load_agent(arguments.config).ebpf, _hostfs(arguments))
+    for problem in unread:
+        print(problem, file=sys.stderr)
     if arguments.json:
         print(json.dumps([row._asdict() for row in rows], indent=2))
         return 0

@@ -48,6 +48,12 @@ def _lines(status: Status, urls: Sequence[str], width: int) -> Iterator[str]:
 
 def _entry(mark: str, name: str, text: str, margin: int, width: int) -> list[str]:
     head = f"  {mark:4} {name:{margin}}  "
-    return textwrap.wrap(text, width, initial_indent=head, subsequent_indent=" " * len(head)) or [
-        head.rstrip()
-    ]
+    # Paths stay whole: they are there to be copied.
+    return textwrap.wrap(
+        text,
+        width,
+        initial_indent=head,
+        subsequent_indent=" " * len(head),
+        break_on_hyphens=False,
+        break_long_words=False,
+    ) or [head.rstrip()]

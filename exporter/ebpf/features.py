@@ -131,3 +131,17 @@ def _not_permitted(kind: str, host: HostFs) -> str:
     if mode not in (None, "none"):
         return f"the kernel is locked down ({mode}) and permits no {kind} programs"
     return f"the kernel does not permit {kind} programs here (EPERM)"
+
+
+def btf_file_problem(path: str) -> str | None:
+    """What is wrong with the file that `ebpf.btf` names, in one line; None if it begins as BTF
+    does (Documentation/bpf/btf.rst: magic 0xeb9f)."""
+    try:
+        with Path(path).open("rb") as file:
+            magic = file.read(2)
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else str(error)
+        return f"ebpf.btf: {path}: cannot be read: {why}: name a BTF file, or leave the key out"
+    if magic not in (b"\xeb\x9f", b"\x9f\xeb"):
+        return f"ebpf.btf: {path}: is no BTF file: want this kernel's, as BTFHub has it"
+    return None

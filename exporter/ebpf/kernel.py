@@ -126,6 +126,7 @@ def report(
     """The row of a program that is loaded already (KernelProgram.hooks), or is not."""
     could = dict.fromkeys(section for hook in hooks for way in hook.ways for section in way)
     taken = dict.fromkeys(section for hook in hooks for section in hook.taken or ())
+    reason = reason.removeprefix(f"{name}: ") if reason else None
     return ProgramReport(name, tuple(could), ", ".join(taken) or None if runs else None, reason)
 
 
@@ -134,6 +135,10 @@ class _Loader:
 
     def __init__(self, program: Program, options: Options, verified: Verified) -> None:
         self._program, self._options = program, options
+        if options.custom_btf is not None and (
+            wrong := features.btf_file_problem(options.custom_btf)
+        ):
+            raise BpfError(f"{program.name}: {wrong}")
         self._data = verified.data
         self._sections = verified.declared.functions
         self._known = options.refusals or Refusals()
@@ -404,11 +409,15 @@ def _kernel_addresses(program: Program, host: HostFs) -> dict[str, int]:
     found: dict[str, int] = {}
     if not wanted:
         return found
-    with (host.proc / "kallsyms").open() as lines:
-        for line in lines:
-            address, _, name = line.split()[:3]
-            if name in wanted:
-                found.setdefault(f"kaddr_{name}", int(address, 16))
+    path = host.proc / "kallsyms"
+    try:
+        with path.open() as lines:
+            for line in lines:
+                address, _, name = line.split()[:3]
+                if name in wanted:
+                    found.setdefault(f"kaddr_{name}", int(address, 16))
+    except OSError as error:
+        raise BpfError(f"{program.yaml}: kaddrs: {path}: {error.strerror}") from None
     missing = sorted(name for name in wanted if not found.get(f"kaddr_{name}"))
     if missing:
         raise BpfError(

@@ -12,6 +12,7 @@ import msgspec
 
 from exporter.config import Ebpf
 from exporter.ebpf.backends import examine
+from exporter.ebpf.features import btf_file_problem
 from exporter.ebpf.kernel import Options, ProgramReport
 from exporter.ebpf.objectfile import shipped_folder
 from exporter.ebpf.refusals import Refusals
@@ -23,7 +24,7 @@ from exporter.hostfs import HostFs
 class Selection(NamedTuple):
     """`order` has every name that was asked for; each is in `programs` or in `off` (its reason,
     one line). `problems` are what is wrong with the files of those that are off, and before them
-    `unread`: folders that cannot be read."""
+    `unread`: what the configuration names besides, folders and the BTF file, and cannot be read."""
 
     order: tuple[str, ...]
     programs: tuple[Program, ...]
@@ -36,6 +37,8 @@ def select(config: Ebpf) -> Selection:
     """Raises nothing: what cannot be had is `off` or `unread`."""
     files: dict[str, Path] = {}
     unread: list[Problem] = []
+    if config.btf is not None and (wrong := btf_file_problem(config.btf)):
+        unread.append(Problem(config.btf, 0, "", wrong.removeprefix(f"ebpf.btf: {config.btf}: ")))
     for folder in (shipped_folder(), *map(Path, config.dirs)):  # the user's goes before it
         try:
             files.update(_found(folder))
@@ -68,7 +71,14 @@ def check_all(config: Ebpf) -> list[Problem]:
     return [*selection.problems, *check_programs(selection.programs)]
 
 
-def survey(config: Ebpf, host: HostFs) -> list[ProgramReport]:
+class Survey(NamedTuple):
+    """`unread` as in Selection."""
+
+    rows: tuple[ProgramReport, ...]
+    unread: tuple[Problem, ...]
+
+
+def survey(config: Ebpf, host: HostFs) -> Survey:
     """One row per program that there is, shipped or in `ebpf.dirs`, whether it is configured or
     not: each is tried on this kernel and taken out again."""
     selection = select(msgspec.structs.replace(config, programs="all"))
@@ -76,7 +86,7 @@ def survey(config: Ebpf, host: HostFs) -> list[ProgramReport]:
     rows = {program.name: examine(program, options) for program in selection.programs}
     for name, reason in selection.off.items():
         rows[name] = ProgramReport(name, (), None, reason)
-    return [rows[name] for name in selection.order]
+    return Survey(tuple(rows[name] for name in selection.order), selection.unread)
 
 
 def _found(folder: Path) -> Iterator[tuple[str, Path]]:

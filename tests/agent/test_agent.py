@@ -273,3 +273,20 @@ def test_a_state_directory_that_cannot_be_used_is_said_and_costs_nothing_else(
         page = agent.get("/")
     assert "usage is kept in memory only" in page
     assert agent.log.count("usage: state_dir cannot be used") == 1
+
+
+@pytest.mark.parametrize("content", [None, b"no types here"], ids=["missing", "something else"])
+def test_a_btf_file_that_is_none_is_named_by_all_commands(
+    tmp_path: Path, content: bytes | None
+) -> None:
+    file = tmp_path / "vmlinux.btf"
+    if content is not None:
+        file.write_bytes(content)
+    config = tmp_path / "agent.yaml"
+    config.write_text(f"ebpf: {{programs: [timers], btf: {file}}}\n")
+    words = "cannot be read: No such file" if content is None else "is no BTF file"
+    for arguments in (("check",), ("programs",)):
+        assert f"{file}: {words}" in command(*arguments, "--config", config).stderr
+    with running("--config", config) as agent:
+        assert agent.url
+        assert f"ebpf.btf: {file}: {words}" in " ".join(agent.screen.split())
