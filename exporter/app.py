@@ -39,7 +39,6 @@ from exporter.otlp import SpanExport
 from exporter.pages.landing import DEFAULT_LINKS, CollectorRow, ProgramRow, Status
 from exporter.threads import in_thread
 from exporter.usage.facts import NodeFacts
-from exporter.usage.facts import NodeFacts
 from exporter.usage.history import History
 from exporter.usage.node import node_sources
 from exporter.usage.sampler import pause_until
@@ -124,7 +123,6 @@ class Agent:
         registry = Registry(self._clock)
         registry.register(programs, "ebpf")
         registry.register(UsageCollector(self._history), "usage")
-        registry.register(NodeFacts(self._history), "node")
         registry.register(NodeFacts(self._history), "node")
         registry.register(self._history.idle, "idle")
         for name, collector in self._work.collectors:
