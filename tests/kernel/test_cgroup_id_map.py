@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -24,6 +25,7 @@ for _ in range(int(sys.argv[2])):
     os.getpriority(os.PRIO_USER, 0)
 """
 
+OWN = f"kernmesh-{uuid.uuid4()}"  # other runs have theirs
 YAML = """
     metrics:
       counters:
@@ -33,8 +35,8 @@ YAML = """
     cgroup_id_map:
       name: MAP
       type: TYPE
-      regexps: ["/kernmesh-test[^/]*/chosen(-.)?$"]
-"""
+      regexps: ["/OWN/chosen(-.)?$"]
+""".replace("OWN", OWN)
 
 MakeCgroup = Callable[[str], Path]
 
@@ -43,7 +45,7 @@ MakeCgroup = Callable[[str], Path]
 def cgroup() -> Iterator[MakeCgroup]:
     """Makes a cgroup of the unified hierarchy by its name below the test's own."""
     (unified,) = (mount for mount in cgroup_mounts(HostFs()) if mount.version == 2)
-    own = unified.folder / "kernmesh-test-choice"
+    own = unified.folder / OWN
     own.mkdir()
     made: list[Path] = []
 

@@ -15,6 +15,7 @@ from exporter.ebpf.kernel import Options
 from exporter.ebpf.loaded import KernelProgram
 from exporter.ebpf.spec import HookSpec
 from tests.kernel.conftest import Load, counts, numbers, program, shipped_program
+from tests.kernel.perf_counts import tallies
 from tests.kernel.workloads import (
     LoopDisk,
     MemoryCgroup,
@@ -47,12 +48,18 @@ def test_timers_counts_each_started_timer_by_its_function(shipped: Path, loaded:
     assert found[kernel_function("tcp_keepalive_timer")] == 1234
 
 
-def test_timers_counts_sleeps(shipped: Path, loaded: Load) -> None:
-    timers = loaded(shipped_program(shipped, "timers"))
-    slept = kernel_function("process_timeout")
-    sleep_in_receive(100)
-    # Others sleep too on a living machine, kernel threads first of all: a few in half a second.
-    assert 100 <= counts(timers, "timer_starts_total")[slept] < 300
+def test_timers_counts_sleeps(shipped: Path, loaded: Load, tmp_path: Path) -> None:
+    event = "timer/timer_start"
+    with tallies(tmp_path / "tracing", [event]) as perf:
+        timers = loaded(shipped_program(shipped, "timers"))
+        before = perf.own()[event]
+        sleep_in_receive(100)
+        own = perf.own()[event] - before
+        found = counts(timers, "timer_starts_total")
+        everyones = perf.everyones()[event]
+    # Others sleep too on a living machine, kernel threads first of all.
+    assert found[kernel_function("process_timeout")] >= 100
+    assert 100 <= own <= sum(found.values()) <= everyones
 
 
 def test_timers_counts_the_same_when_the_map_is_shared(shipped: Path, loaded: Load) -> None:
@@ -85,6 +92,10 @@ def test_a_full_map_is_counted_as_refused_and_what_is_in_it_goes_on(
 def disk(tmp_path: Path) -> Iterator[LoopDisk]:
     with loop_disk(tmp_path) as made:
         yield made
+
+
+def rows(running: KernelProgram, name: str) -> set[tuple[bytes, int]]:
+    return set(counts(running, name).items())
 
 
 READ, WRITE, FLUSH = 0, 1, 2  # as biolatency.yaml names them
@@ -137,7 +148,9 @@ def test_biolatency_agrees_with_diskstats_request_by_request(
         assert least <= total_us + sum(slots)
         assert total_us <= most + sum(slots)
     assert running.refused_updates() == {"bio_latency_seconds": 0, "bio_starts": 0}
-    assert running.maps["bio_starts"].read().count == 0
+    # Others' requests are under way at any time. Ours are through: what is there now goes.
+    under_way = rows(running, "bio_starts")
+    assert eventually(lambda: under_way.isdisjoint(rows(running, "bio_starts")))
 
 
 @pytest.fixture
@@ -150,6 +163,12 @@ GLOBAL, CGROUP = 0, 1  # as oomkill.yaml names them
 VICTIM_WAYS = [(("victim_task",),), (("victim_signal", "victim_number"),)]
 
 
+def out_of_memory_kills() -> int:
+    """On the whole machine (mm/oom_kill.c)."""
+    lines = Path("/proc/vmstat").read_text().splitlines()
+    return int(next(line.split()[1] for line in lines if line.startswith("oom_kill ")))
+
+
 @pytest.mark.parametrize("ways", VICTIM_WAYS, ids=["task", "signal"])
 def test_oomkill_names_the_victims_cgroup_and_the_scope(
     shipped: Path, loaded: Load, small_cgroup: MemoryCgroup, ways: tuple[tuple[str, ...], ...]
@@ -158,12 +177,16 @@ def test_oomkill_names_the_victims_cgroup_and_the_scope(
     off = tuple(name for other in VICTIM_WAYS if other != ways for name in other[0])
     unwanted = HookSpec("unwanted", (("none", *off),), optional=True)
     hooks = [HookSpec("victims", ways), reclaim, unwanted]
+    before = out_of_memory_kills()
     oomkill = loaded(program(shipped, "oomkill", hooks))
     assert small_cgroup.run_out() == -signal.SIGKILL
     assert small_cgroup.kills() == 1
     key = small_cgroup.id.to_bytes(8, sys.byteorder)
     assert counts(oomkill, "oom_kills_total").get(key) == 1
-    assert counts(oomkill, "oom_kills_by_scope_total") == {struct.pack("=I", CGROUP): 1}
+    scopes = counts(oomkill, "oom_kills_by_scope_total")
+    assert scopes[struct.pack("=I", CGROUP)] >= 1
+    # others may be short of memory as well
+    assert sum(scopes.values()) <= out_of_memory_kills() - before
 
 
 def test_oomkill_takes_the_first_way_that_its_yaml_names(shipped: Path, loaded: Load) -> None:

@@ -8,13 +8,15 @@ from pathlib import Path
 
 
 class Trace:
-    """An instance of tracefs, mounted where nobody else looks, with the events of one process."""
+    """An instance of tracefs, mounted where nobody else looks, with the events of one process;
+    None: of all."""
 
-    def __init__(self, folder: Path, pid: int, *events: str) -> None:
+    def __init__(self, folder: Path, pid: int | None, *events: str) -> None:
         self._folder = folder / "instances" / f"kernmesh-{uuid.uuid4()}"
         self._folder.mkdir()
         (self._folder / "buffer_size_kb").write_text("8192")
-        (self._folder / "set_event_pid").write_text(str(pid))
+        if pid is not None:
+            (self._folder / "set_event_pid").write_text(str(pid))
         for event in events:
             (self._folder / "events" / event / "enable").write_text("1")
 
@@ -27,14 +29,21 @@ class Trace:
 
 
 @contextmanager
-def tracing(folder: Path, pid: int, *events: str) -> Iterator[Trace]:
+def tracefs(folder: Path) -> Iterator[None]:
+    """Mounted at `folder`, which is made."""
     folder.mkdir()
     subprocess.run(["mount", "-t", "tracefs", "nodev", folder], check=True)
     try:
+        yield
+    finally:
+        subprocess.run(["umount", folder], check=True)
+
+
+@contextmanager
+def tracing(folder: Path, pid: int | None, *events: str) -> Iterator[Trace]:
+    with tracefs(folder):
         trace = Trace(folder, pid, *events)
         try:
             yield trace
         finally:
             trace.close()
-    finally:
-        subprocess.run(["umount", folder], check=True)
