@@ -4,13 +4,14 @@ The rule: nothing is read at a scrape; the numbers are those that the gauges wer
 Names are kernmesh_node_*: node_exporter has like facts per processor, which these are not.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from prometheus_client import Metric
 
 from exporter.errors import NoData
-from exporter.metrics.table import FastFamily, Shape
+from exporter.metrics.gotext import GoTexts
+from exporter.metrics.table import Column, FastFamily, Lines, Shape
 from exporter.usage.node import CpuReader, LoadReader, MemoryReader, ReclaimReader
 from exporter.usage.series import Kind, Series
 from exporter.usage.statistics import Usage
@@ -96,34 +97,49 @@ _SHAPES = {
 }
 
 
+class _Family(NamedTuple):
+    """A family that is rendered again and again: of the same series, with other values."""
+
+    shape: Shape
+    lines: Lines
+    texts: GoTexts
+    series: tuple[Series, ...]
+
+
 class NodeFacts:
     """A collector over History."""
 
     def __init__(self, usage: Usage) -> None:
         self._usage = usage
-        self._known: dict[Series, _Fact | None] = {}
+        self._series: frozenset[Series] = frozenset()
+        self._families: tuple[_Family, ...] = ()
 
     def collect(self) -> Iterable[Metric]:
         """Raises NoData before the first sample. What is unknown is left out."""
-        families: dict[str, tuple[Shape, dict[tuple[str, ...], float]]] = {}
         values = self._usage.latest("slow")
-        facts = {series: self._fact(series) for series in values}
-        self._known = facts
-        for series, fact in facts.items():
-            if fact is not None:
-                family = families.setdefault(fact.shape.exposed, (fact.shape, {}))
-                family[1][fact.labels] = values[series]
+        families = self._families
+        if values.keys() != self._series:
+            families = tuple(_families(values))
+            self._series, self._families = frozenset(values), families
         if not families:
             raise NoData("no sample yet: the first one comes at the start")
-        for shape, rows in families.values():
-            yield FastFamily.of(shape, rows)
+        for shape, lines, texts, series in families:
+            yield FastFamily(shape, lines, (Column([values[each] for each in series], texts),))
 
-    def _fact(self, series: Series) -> _Fact | None:
-        if series in self._known:
-            return self._known[series]
-        if series in _SINGLE:
-            return _SINGLE[series]
-        path, _, measure = series.name.rpartition(".")
-        thing, _, which = path.partition("/")
-        shape = _SHAPES.get((thing, measure))
-        return None if shape is None else _Fact(shape, (which,))
+
+def _families(found: Iterable[Series]) -> Iterator[_Family]:
+    facts = {series: fact for series in found if (fact := _fact(series)) is not None}
+    shapes = {fact.shape.exposed: fact.shape for fact in facts.values()}
+    for name, shape in shapes.items():
+        own = tuple(series for series, fact in facts.items() if fact.shape.exposed == name)
+        lines = Lines([shape.lines(facts[series].labels)[0] for series in own])
+        yield _Family(shape, lines, GoTexts(exact=False), own)
+
+
+def _fact(series: Series) -> _Fact | None:
+    if series in _SINGLE:
+        return _SINGLE[series]
+    path, _, measure = series.name.rpartition(".")
+    thing, _, which = path.partition("/")
+    shape = _SHAPES.get((thing, measure))
+    return None if shape is None else _Fact(shape, (which,))

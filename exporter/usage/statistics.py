@@ -8,9 +8,11 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Protocol
 
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client import Metric
 
 from exporter.errors import NoData
+from exporter.metrics.gotext import GoTexts
+from exporter.metrics.table import Column, FastFamily, Lines, Shape
 from exporter.usage.node import KUBELET_AVAILABLE
 from exporter.usage.series import Series, TierName
 
@@ -49,18 +51,23 @@ class UsageCollector:
 
     def __init__(self, usage: Usage) -> None:
         self._usage = usage
+        self._kept: dict[str, tuple[Shape, Lines, GoTexts]] = {}
 
-    def collect(self) -> Iterable[GaugeMetricFamily]:
+    def collect(self) -> Iterable[Metric]:
         """Raises NoData before the first sample. A value that is unknown gives no family."""
         values = self._usage.values()
         if not values:
             raise NoData("no sample yet: the first one comes a second after the start")
         for name, value in values.items():
-            yield GaugeMetricFamily(f"node_{name}", f"{name.replace('_', ' ')}.", value)
+            yield self._family(f"node_{name}", f"{name.replace('_', ' ')}.", value)
         available = self._usage.latest("slow").get(KUBELET_AVAILABLE)
         if available is not None:
-            yield GaugeMetricFamily(
-                "node_memory_available_kubelet_bytes",
-                "memory.available as kubelet reckons it, by which it evicts pods.",
-                available,
-            )
+            text = "memory.available as kubelet reckons it, by which it evicts pods."
+            yield self._family("node_memory_available_kubelet_bytes", text, available)
+
+    def _family(self, name: str, text: str, value: float) -> Metric:
+        if name not in self._kept:
+            shape = Shape("gauge", name, text)
+            self._kept[name] = shape, Lines(list(shape.lines(()))), GoTexts(exact=False)
+        shape, lines, texts = self._kept[name]
+        return FastFamily(shape, lines, (Column([value], texts),))
