@@ -10,7 +10,7 @@ CACHE  := .cache
 # To run: libbpf1 loads BPF objects; clang and libbpf-dev compile them; the rest makes the venv.
 RUN_PACKAGES  := python3 python3-venv make clang libbpf1 libbpf-dev
 # To test: oracles and faults from user space.
-TEST_PACKAGES := bpftool util-linux procps binutils gcc libc6-dev iproute2 \
+TEST_PACKAGES := openssl bpftool util-linux procps binutils gcc libc6-dev iproute2 \
 	python3-bpfcc linux-headers-cloud-$(shell dpkg --print-architecture 2>/dev/null)
 # To test on other kernels: emulated machines and what their root file systems are made of.
 QEMU_PACKAGES := qemu-system-x86 busybox-static xz-utils e2fsprogs iproute2

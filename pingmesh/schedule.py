@@ -5,9 +5,11 @@ the next one moves back, so that two probes of a pair are never less than the fl
 """
 
 from collections.abc import Hashable, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from pingmesh.pinglist import SHORTEST_INTERVAL
+
+_Key = TypeVar("_Key", bound=Hashable)
 
 
 class Plan(NamedTuple):
@@ -46,7 +48,7 @@ def next_start(done: Plan, lateness: float, last_send: float) -> float:
 
 
 def resume(
-    keys: Sequence[Hashable], last_sent: Mapping[Hashable, float], plan_: Plan
+    keys: Sequence[_Key], last_sent: Mapping[_Key, float], plan_: Plan
 ) -> tuple[list[int], Plan]:
     """The order of a changed list's probes, and its first round.
 
