@@ -174,7 +174,7 @@ class Topology:
         self._plans: dict[RackId, Plan] = {}
         self._columns: dict[tuple[str, int], tuple[Ties, ...]] = {}
         if before and rules == before.rules and before.racks.keys() == self.racks.keys():
-            for id_, plan in before._plans.items():
+            for id_, plan in dict(before._plans).items():
                 if len(before.racks[id_].members) == len(self.racks[id_].members):
                     self._plans[id_] = plan
 
