@@ -10,7 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-NAMES = ("render", "scrape", "agent", "bpf_cost", "backends", "pods", "usage", "usage_peer")
+NAMES = ("render", "scrape", "agent", "bpf_cost", "backends", "pods", "usage", "usage_peer", "controller")
 DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
 
 

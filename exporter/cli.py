@@ -61,30 +61,20 @@ def _parser() -> argparse.ArgumentParser:
 
     agent = commands.add_parser("agent", help="run on a node", allow_abbrev=False)
     _config_flag(agent)
-    agent.add_argument(
-        "--web.listen-address",
-        dest="listen",
-        action="append",
-        metavar="ADDR",
-        help="address to serve on, repeatable; replaces server.listen (default :9435)",
-    )
-    agent.add_argument(
-        "--web.enable-lifecycle",
-        dest="lifecycle",
-        action="store_true",
-        help="allow a reload by POST /-/reload (SIGHUP always reloads)",
-    )
+    _web_flags(agent, "replaces server.listen (default :9435)")
     _root_flags(agent)
-    agent.add_argument(
-        "--log.level",
-        dest="log_level",
-        choices=("debug", "info", "warn", "error"),
-        default="info",
-    )
-    agent.add_argument(
-        "--log.format", dest="log_format", choices=("logfmt", "json"), default="logfmt"
-    )
+    _log_flags(agent)
     agent.set_defaults(run=_agent)
+
+    controller = commands.add_parser(
+        "controller", help="serve pinglists to agents, and the mesh's page", allow_abbrev=False
+    )
+    controller.add_argument(
+        "--config", type=Path, metavar="FILE", required=True, help="controller.yaml"
+    )
+    _web_flags(controller, "replaces server.listen (default :9115)")
+    _log_flags(controller)
+    controller.set_defaults(run=_controller)
 
     check = commands.add_parser(
         "check", help="read every file, report all problems; needs no privilege", allow_abbrev=False
@@ -132,7 +122,7 @@ def _parser() -> argparse.ArgumentParser:
     schema = commands.add_parser(
         "schema", help="JSON Schema of a file, for editors", allow_abbrev=False
     )
-    schema.add_argument("file", choices=("agent", "pinglist"))
+    schema.add_argument("file", choices=("agent", "controller", "inventory", "pinglist"))
     schema.set_defaults(run=_schema)
 
     pinglist = commands.add_parser("pinglist", help="pinglist.yaml", allow_abbrev=False)
@@ -148,6 +138,34 @@ def _parser() -> argparse.ArgumentParser:
 def _config_flag(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--config", type=Path, metavar="FILE", help="agent.yaml; without it the defaults hold"
+    )
+
+
+def _web_flags(parser: argparse.ArgumentParser, replaces: str) -> None:
+    parser.add_argument(
+        "--web.listen-address",
+        dest="listen",
+        action="append",
+        metavar="ADDR",
+        help=f"address to serve on, repeatable; {replaces}",
+    )
+    parser.add_argument(
+        "--web.enable-lifecycle",
+        dest="lifecycle",
+        action="store_true",
+        help="allow a reload by POST /-/reload (SIGHUP always reloads)",
+    )
+
+
+def _log_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--log.level",
+        dest="log_level",
+        choices=("debug", "info", "warn", "error"),
+        default="info",
+    )
+    parser.add_argument(
+        "--log.format", dest="log_format", choices=("logfmt", "json"), default="logfmt"
     )
 
 
@@ -176,6 +194,22 @@ def _agent(arguments: argparse.Namespace) -> int:
             listen=tuple(arguments.listen or ()),
             lifecycle=arguments.lifecycle,
             host=_hostfs(arguments),
+        ),
+        show=show,
+    )
+
+
+def _controller(arguments: argparse.Namespace) -> int:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something to reload
+    from exporter import logs
+    from pingmesh import controller
+
+    logs.setup(arguments.log_level, arguments.log_format)
+    return controller.run(
+        controller.Options(
+            config=arguments.config,
+            listen=tuple(arguments.listen or ()),
+            lifecycle=arguments.lifecycle,
         ),
         show=show,
     )
@@ -276,9 +310,18 @@ def _schema(arguments: argparse.Namespace) -> int:
     if arguments.file == "pinglist":
         from pingmesh.pinglist import Pinglist
 
-        print(json.dumps(schema_of(Pinglist), indent=2))
+        schema = schema_of(Pinglist)
+    elif arguments.file == "controller":
+        from pingmesh.controller_config import ControllerConfig
+
+        schema = schema_of(ControllerConfig)
+    elif arguments.file == "inventory":
+        from pingmesh.inventory import InventoryFile
+
+        schema = schema_of(InventoryFile)
     else:
-        print(json.dumps(schema_of(AgentConfig), indent=2))
+        schema = schema_of(AgentConfig)
+    print(json.dumps(schema, indent=2))
     return 0
 
 

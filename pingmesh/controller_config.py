@@ -1,0 +1,126 @@
+"""controller.yaml: every key and its default, as frozen structs.
+
+An inventory is all that must be given. Pure but for reading the files that are named.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+from exporter.config import Duration, Fault, HttpUrl, ListenAddress, doubles, load_yaml
+from pingmesh.pinglist import LARGEST_DATAGRAM, Setting
+from pingmesh.topology import MOST_BETWEEN_ZONES, Rules
+
+Text = Annotated[str, Meta(min_length=1)]
+Port = Annotated[int, Meta(ge=1, le=65535)]
+Milliseconds = Annotated[float, Meta(gt=0)]
+SHORTEST_REFRESH = Duration("1s")
+
+
+class ControllerServer(Struct, frozen=True, forbid_unknown_fields=True):
+    """The HTTP server; `lifecycle` lets POST /-/reload reload."""
+
+    listen: Annotated[tuple[ListenAddress, ...], Meta(min_length=1)] = (ListenAddress(":9115"),)
+    lifecycle: bool = False
+
+    def faults(self) -> Iterator[Fault]:
+        for index in doubles([text for text in self.listen if not text.endswith(":0")]):
+            yield Fault(("listen", index), "is there twice", self.listen[index])
+
+
+class TopologyRules(Struct, frozen=True, forbid_unknown_fields=True):
+    """Who probes whom. An agent gets at most `max_targets`, custom ones among them;
+    `between_zones` nodes of each rack probe each rack of other zones."""
+
+    max_targets: Annotated[int, Meta(ge=1, le=100_000)] = 2500
+    between_zones: Annotated[int, Meta(ge=1, le=MOST_BETWEEN_ZONES)] = 2
+
+    def rules(self, custom: int = 0) -> Rules:
+        """What is left beside `custom` targets; one at least."""
+        return Rules(max(1, self.max_targets - custom), self.between_zones)
+
+
+class Probing(Struct, frozen=True, forbid_unknown_fields=True):
+    """How agents probe each other. `port` null: of udp the responder's (9435); tcp needs one."""
+
+    probe: Literal["icmp", "tcp", "udp"] = "icmp"
+    port: Port | None = None
+    payload: Annotated[int, Meta(ge=0, le=LARGEST_DATAGRAM)] = 0
+
+    def faults(self) -> Iterator[Fault]:
+        if self.probe == "tcp" and self.port is None:
+            yield Fault(("port",), "is missing", want="the port that probe tcp connects to")
+        if self.probe == "icmp" and self.port is not None:
+            yield Fault(("port",), "has no meaning for probe icmp", want="tcp or udp")
+        if self.probe == "tcp" and self.payload:
+            yield Fault(("payload",), "has no meaning for probe tcp", want="icmp or udp")
+
+
+class Level(Struct, frozen=True, forbid_unknown_fields=True):
+    """P99 in milliseconds: green under `yellow`, red over `red`."""
+
+    yellow: Milliseconds
+    red: Milliseconds
+
+    def faults(self) -> Iterator[Fault]:
+        if self.yellow > self.red:
+            yield Fault(("yellow",), "too large", self.yellow, f"at most red ({self.red:g})")
+
+
+class Thresholds(Struct, frozen=True, forbid_unknown_fields=True):
+    """What is too slow, by how far the two ends are apart, and which share lost is too much."""
+
+    rack: Level = Level(4.0, 5.0)
+    zone: Level = Level(4.0, 5.0)
+    between_zones: Level = Level(4.0, 5.0)
+    drop: Annotated[float, Meta(gt=0, lt=1)] = 1e-3
+
+
+class MeshConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    """Where /mesh has its results from: Prometheus where `prometheus` says so (series joined by
+    label `node_label`), else every agent's /metrics at `agent_port`, `concurrency` at a time,
+    each `every`. `window` is what is looked back on."""
+
+    prometheus: HttpUrl | None = None
+    node_label: Text = "instance"
+    agent_port: Port = 9435
+    every: Duration = Duration("30s")
+    window: Duration = Duration("10m")
+    timeout: Duration = Duration("5s")
+    concurrency: Annotated[int, Meta(ge=1, le=256)] = 32
+    thresholds: Thresholds = Thresholds()
+
+    def faults(self) -> Iterator[Fault]:
+        if self.every < SHORTEST_REFRESH:
+            yield Fault(("every",), "too short", self.every, f"at least {SHORTEST_REFRESH}")
+        if self.window < 2 * self.every:
+            want = f"at least twice every ({self.every})"
+            yield Fault(("window",), "too short", self.window, want, also=(("every",),))
+        if self.timeout <= 0:
+            yield Fault(("timeout",), "too short", self.timeout, "more than 0")
+
+
+class ControllerConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    """The whole of controller.yaml. `inventory` is a file of nodes, `pinglist` one whose groups
+    every agent gets besides; both are looked at each `refresh`. `setting` is every agent's, its
+    labels zone and rack are put in for each."""
+
+    inventory: Text
+    server: ControllerServer = ControllerServer()
+    pinglist: Text | None = None
+    refresh: Duration = Duration("10s")
+    setting: Setting = Setting()
+    probing: Probing = Probing()
+    topology: TopologyRules = TopologyRules()
+    mesh: MeshConfig = MeshConfig()
+
+    def faults(self) -> Iterator[Fault]:
+        if self.refresh < SHORTEST_REFRESH:
+            yield Fault(("refresh",), "too short", self.refresh, f"at least {SHORTEST_REFRESH}")
+
+
+def load_controller(path: Path) -> ControllerConfig:
+    """Raises ConfigError with every problem."""
+    return load_yaml(path, ControllerConfig)
