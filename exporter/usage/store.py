@@ -216,7 +216,7 @@ class Store:
         self.left_out = max(len(new) - len(free), 0)
         for series, column in zip(new, free, strict=False):
             self._own(series, column, elapsed)
-        return self._write_directory() or failed
+        return (self._write_directory() if free else None) or failed
 
     def _own(self, series: Series, column: int, since: float) -> None:
         before = self._owners[column]

@@ -183,8 +183,9 @@ class TestColumns:
     def test_more_series_than_any_node_has_are_left_out_and_counted(self) -> None:
         store = in_memory(10.0, 20.0, START)
         many = {Series(f"pod/{n}.x", "gauge"): 1.0 for n in range(MAX_COLUMNS + 3)}
-        store.put(START.monotonic, 0.0, many)
-        assert (store.left_out, len(store.series())) == (3, MAX_COLUMNS)
+        for tick in range(2):
+            store.put(START.monotonic + tick, 0.0, many)
+            assert (store.left_out, len(store.series())) == (3, MAX_COLUMNS)
         store.close()
 
 
