@@ -40,8 +40,10 @@ class ConnectionLane:
         self._settings, self._guard, self._resolver = settings, guard, resolver
         self._publish = publish
         self._loop = asyncio.get_running_loop()
-        first = schedule.plan(self._loop.time(), len(probes), settings.interval, settings.max_rate)
-        order, self._plan = schedule.resume([p.key for p in probes], last_sent or {}, first)
+        first = settings.first(self._loop.time(), len(probes))
+        order, self._plan = schedule.resume(
+            [p.key for p in probes], last_sent or {}, first, settings.floor
+        )
         self.probes = [probes[index] for index in order]
         self._last_sent = array("d", bytes(8 * len(self.probes)))
         self._places = asyncio.Semaphore(concurrent)
@@ -83,7 +85,7 @@ class ConnectionLane:
                 await self._places.acquire()
                 lateness = max(lateness, self._loop.time() - plan.due_at(index))
                 tasks.append(self._start(self._one(flight, index, outcomes)))
-            start = schedule.next_start(plan, lateness, self._loop.time())
+            start = schedule.next_start(plan, lateness, self._loop.time(), self._settings.floor)
             self._plan = plan._replace(start=start)
             if last is not None:
                 await last  # so never more than two rounds are open

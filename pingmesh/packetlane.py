@@ -15,7 +15,7 @@ from pingmesh import schedule
 from pingmesh.address import family_of
 from pingmesh.flight import Flight
 from pingmesh.guard import PROBES_PER_ADDRESS, Guard
-from pingmesh.pinglist import LARGEST_DATAGRAM
+from pingmesh.pinglist import LARGEST_DATAGRAM, SHORTEST_INTERVAL
 from pingmesh.probe import Outcome, Probe
 from pingmesh.probes.icmp import IcmpWire
 from pingmesh.probes.packets import Token
@@ -37,12 +37,18 @@ round is settled."""
 
 
 class Settings(NamedTuple):
-    """Seconds, and sends a second. `source` "" leaves the source address to the kernel."""
+    """Seconds, and sends a second. `source` "" leaves the source address to the kernel. `floor`
+    is the least between two probes of a pair."""
 
     interval: float
     timeout: float
     max_rate: float
     source: str = ""
+    floor: float = SHORTEST_INTERVAL
+
+    def first(self, start: float, count: int) -> Plan:
+        """The first round."""
+        return schedule.plan(start, count, self.interval, self.max_rate, self.floor)
 
 
 class _Way(NamedTuple):
@@ -74,8 +80,10 @@ class PacketLane:
         self._wires: dict[WireKey, Wire | str] = {}
         self._overflow = 0
         self.strays: Counter[str] = Counter()
-        first = schedule.plan(self._loop.time(), len(probes), settings.interval, settings.max_rate)
-        order, self._plan = schedule.resume([p.key for p in probes], last_sent or {}, first)
+        first = settings.first(self._loop.time(), len(probes))
+        order, self._plan = schedule.resume(
+            [p.key for p in probes], last_sent or {}, first, settings.floor
+        )
         self.probes = [probes[index] for index in order]
         self._ways = [self._way(probe, probe.host) for probe in self.probes]
         self._last_sent = array("d", bytes(8 * len(self.probes)))
@@ -176,7 +184,9 @@ class PacketLane:
         if ahead == self._plan.sends:
             self._flights[flight.number] = (flight, self._plan, self._lateness)
             self._current = None
-            start = schedule.next_start(self._plan, self._lateness, self._last_send)
+            start = schedule.next_start(
+                self._plan, self._lateness, self._last_send, self._settings.floor
+            )
             self._plan = self._plan._replace(start=start)
         return ahead - first
 

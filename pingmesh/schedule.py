@@ -35,20 +35,27 @@ class Plan(NamedTuple):
         return ahead
 
 
-def plan(start: float, count: int, interval: float, max_rate: float) -> Plan:
+def plan(
+    start: float, count: int, interval: float, max_rate: float, floor: float = SHORTEST_INTERVAL
+) -> Plan:
     """A round of `count` sends. Its period is the interval, or longer where `max_rate` (sends a
-    second) asks for that."""
-    return Plan(start, max(interval, SHORTEST_INTERVAL, count / max_rate), count)
+    second) asks for that. `floor`: seconds, here and below."""
+    return Plan(start, max(interval, floor, count / max_rate), count)
 
 
-def next_start(done: Plan, lateness: float, last_send: float) -> float:
+def next_start(
+    done: Plan, lateness: float, last_send: float, floor: float = SHORTEST_INTERVAL
+) -> float:
     """When the round after `done` begins. `lateness` is the most that any of its sends came after
     it was due; with the same targets in the same order every gap is at least the floor."""
-    return max(done.start + done.period, done.start + lateness + SHORTEST_INTERVAL, last_send)
+    return max(done.start + done.period, done.start + lateness + floor, last_send)
 
 
 def resume(
-    keys: Sequence[_Key], last_sent: Mapping[_Key, float], plan_: Plan
+    keys: Sequence[_Key],
+    last_sent: Mapping[_Key, float],
+    plan_: Plan,
+    floor: float = SHORTEST_INTERVAL,
 ) -> tuple[list[int], Plan]:
     """The order of a changed list's probes, and its first round.
 
@@ -61,5 +68,5 @@ def resume(
     start = plan_.start
     for position in range(len(new), len(order)):
         slot = plan_.due_at(position) - plan_.start
-        start = max(start, last_sent[keys[order[position]]] + SHORTEST_INTERVAL - slot)
+        start = max(start, last_sent[keys[order[position]]] + floor - slot)
     return order, plan_._replace(start=start)
