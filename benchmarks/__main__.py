@@ -10,7 +10,17 @@ import subprocess
 import sys
 from pathlib import Path
 
-NAMES = ("render", "scrape", "agent", "bpf_cost", "backends", "pods", "usage", "usage_peer", "controller")
+NAMES = (
+    "render",
+    "scrape",
+    "agent",
+    "bpf_cost",
+    "backends",
+    "pods",
+    "usage",
+    "usage_peer",
+    "controller",
+)
 DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
 
 
