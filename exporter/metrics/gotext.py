@@ -4,6 +4,7 @@ The rule: exactly what prometheus_client.utils.floatToGoString gives, one by one
 test holds them equal). Knows numbers only.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from itertools import repeat
 from typing import NamedTuple
@@ -48,7 +49,7 @@ class GoTexts:
             return Arguments(b"%d.0", part)
         if self._rows != len(values):  # rows came or went: most places have changed
             self._rows, self._last = len(values), {}
-        before, known = self._last.get(start, (repeat(-1), repeat(b"")))
+        before, known = self._last.get(start, (repeat(math.nan), repeat(b""))  # equals nothing)
         if self.exact:
             exponent = _EXPONENT
             texts = [

@@ -1,5 +1,5 @@
 import prometheus_client.utils
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from exporter.metrics.gotext import GoTexts, go_float
@@ -31,6 +31,7 @@ def test_integers_read_as_prometheus_client_prints_them(first: list[int], then: 
 
 @settings(deadline=None)
 @given(st.lists(st.floats()), st.lists(st.floats()))
+@example([], [-1.0])
 def test_floats_read_as_prometheus_client_prints_them(
     first: list[float], then: list[float]
 ) -> None:
