@@ -49,7 +49,8 @@ class GoTexts:
             return Arguments(b"%d.0", part)
         if self._rows != len(values):  # rows came or went: most places have changed
             self._rows, self._last = len(values), {}
-        before, known = self._last.get(start, (repeat(math.nan), repeat(b""))  # equals nothing)
+        nothing = (repeat(math.nan), repeat(b""))  # NaN equals no number
+        before, known = self._last.get(start, nothing)
         if self.exact:
             exponent = _EXPONENT
             texts = [
