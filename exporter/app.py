@@ -49,7 +49,7 @@ from exporter.web.clients import Clients
 from exporter.web.connections import Connections
 from exporter.web.listen import bind, urls
 from exporter.web.server import Server, serve
-from pingmesh.start import addresses, make_mesh
+from pingmesh.start import addresses, make_mesh, probe_page
 
 # So that a render thread does not keep the loop waiting for Python's default 5 ms.
 SWITCH_INTERVAL_SECONDS = 0.0002
@@ -153,6 +153,7 @@ class Agent:
             status=self.status,
             ready=lambda: self._not_ready,
             reload=self.reload if lifecycle else None,
+            routes=(probe_page(self._first.pingmesh.allow, self._first.pingmesh.deny),),
         )
         try:
             async with asyncio.TaskGroup() as group:

@@ -132,6 +132,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     pinglist_check.add_argument("file", type=Path, metavar="FILE")
     pinglist_check.set_defaults(run=_pinglist_check)
+
+    probe = commands.add_parser("probe", help="probe one target now", allow_abbrev=False)
+    probe.add_argument("target", metavar="TARGET", help="address, name, host:port or URL")
+    probe.add_argument("--module", default="", metavar="M", help="icmp, tcp, http, udp, ntp, …")
+    probe.add_argument("--timeout", type=float, default=2.0, metavar="SECONDS")
+    probe.add_argument("--count", type=int, default=3, metavar="N", help="ICMP or UDP packets")
+    probe.set_defaults(run=_probe)
     return parser
 
 
@@ -333,6 +340,23 @@ def _pinglist_check(arguments: argparse.Namespace) -> int:
         print(f"{arguments.file}: warning: {warning}", file=sys.stderr)
     print(f"ok: {pinglist.summary(found)}")
     return 0
+
+
+def _probe(arguments: argparse.Namespace) -> int:
+    import asyncio
+
+    from pingmesh import ondemand
+    from pingmesh.guard import Guard
+
+    if not (0 < arguments.timeout <= ondemand.LONGEST_TIMEOUT and 0 < arguments.count <= 1000):
+        raise KernmeshError("--timeout is more than 0 and at most 30, --count from 1 to 1000")
+    report = asyncio.run(
+        ondemand.ask(
+            arguments.target, arguments.module, Guard(), arguments.timeout, arguments.count
+        )
+    )
+    print(ondemand.screen(report))
+    return 1 if report.reason else 0
 
 
 if __name__ == "__main__":

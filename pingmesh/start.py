@@ -5,10 +5,13 @@ import socket
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from starlette.routing import BaseRoute
+
 from exporter.clock import Clock
 from exporter.errors import KernmeshError
 from pingmesh.agent import Mesh
 from pingmesh.guard import Guard
+from pingmesh.ondemand import probe_route
 from pingmesh.source import FileSource, PullSource, Source
 
 
@@ -40,6 +43,11 @@ def make_mesh(
     else:
         listed = guard
     return Mesh(clock, source, listed, max_pps)
+
+
+def probe_page(allow: Sequence[str], deny: Sequence[str]) -> BaseRoute:
+    """`/probe`; off where nothing is allowed. To be called in the loop."""
+    return probe_route(Guard(allow, deny) if allow else None)
 
 
 def addresses(sockets: Sequence[socket.socket]) -> Iterator[tuple[str, int]]:
