@@ -64,7 +64,8 @@ async def ask(
 ) -> Report:
     """Raises KernmeshError where target or module make no sense."""
     if module not in MODULES:
-        raise KernmeshError(f"module: unknown, got {module!r}, want {', '.join(sorted(MODULES))}")
+        known = ", ".join(sorted(filter(None, MODULES)))
+        raise KernmeshError(f'module: unknown, got "{module}", want {known}')
     kind, prefer_v6 = MODULES[module]
     target = _target(text, kind)
     [probe] = probes([target])

@@ -7,6 +7,7 @@ redirects are refused, and nothing of it is trusted before it is read as a pingl
 
 import asyncio
 import random
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 from urllib.parse import quote, urlsplit
@@ -101,7 +102,7 @@ class PullSource:
                 answer = await self._pull()
         except TimeoutError:
             raise KernmeshError(f"{self.name}: no answer in {PULL_TIMEOUT:g} s") from None
-        except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError, zlib.error) as error:
             await self.close()  # the next turn begins with a new connection
             text = str(error) or type(error).__name__
             raise KernmeshError(f"{self.name}: {text}") from error
@@ -128,11 +129,18 @@ class PullSource:
             if answer.status_code == 304 and self._etag is not None:
                 return None
             if answer.status_code != 200:
-                what = "a redirect, which is not followed" if answer.is_redirect else "no list"
+                what = (
+                    "a redirect, which is not followed"
+                    if answer.has_redirect_location
+                    else "no list"
+                )
                 raise ValueError(f"{what}: HTTP {answer.status_code}")
             body = bytearray()
-            async for piece in answer.aiter_bytes(64 * 1024):
-                body += piece
+            packed = answer.headers.get("Content-Encoding", "identity") == "gzip"
+            unpack = zlib.decompressobj(31)
+            async for piece in answer.aiter_raw(64 * 1024):
+                room = MAX_BYTES + 1 - len(body)
+                body += unpack.decompress(piece, room) if packed else piece
                 if len(body) > MAX_BYTES:
                     raise ValueError(f"longer than {MAX_BYTES >> 20} MiB")
             return bytes(body), answer.headers.get("ETag")
