@@ -16,6 +16,7 @@ from exporter.ebpf.loaded import KernelProgram
 from exporter.ebpf.spec import HookSpec
 from tests.kernel.conftest import Load, counts, numbers, program, shipped_program
 from tests.kernel.perf_counts import tallies
+from tests.kernel.quiet import least
 from tests.kernel.workloads import (
     LoopDisk,
     MemoryCgroup,
@@ -41,11 +42,19 @@ def kernel_function(name: str) -> bytes:
     raise AssertionError(f"this kernel has no function {name}")
 
 
+def keepalives(timers: KernelProgram, times: int) -> int:
+    """What it counts of so many; other connections of this machine have such timers, too."""
+
+    def found() -> dict[bytes, int]:
+        return counts(timers, "timer_starts_total")
+
+    risen = least(found, lambda: start_keepalive_timers(times), rounds=5)
+    return risen[kernel_function("tcp_keepalive_timer")]
+
+
 def test_timers_counts_each_started_timer_by_its_function(shipped: Path, loaded: Load) -> None:
     timers = loaded(shipped_program(shipped, "timers"))
-    start_keepalive_timers(1234)
-    found = counts(timers, "timer_starts_total")
-    assert found[kernel_function("tcp_keepalive_timer")] == 1234
+    assert keepalives(timers, 1234) == 1234
 
 
 def test_timers_counts_sleeps(shipped: Path, loaded: Load, tmp_path: Path) -> None:
@@ -64,9 +73,8 @@ def test_timers_counts_sleeps(shipped: Path, loaded: Load, tmp_path: Path) -> No
 
 def test_timers_counts_the_same_when_the_map_is_shared(shipped: Path, loaded: Load) -> None:
     timers = loaded(shipped_program(shipped, "timers"), Options(budget_bytes=1))
-    start_keepalive_timers(500)
     assert timers.maps["timer_starts_total"].info.kind == "hash"
-    assert counts(timers, "timer_starts_total")[kernel_function("tcp_keepalive_timer")] == 500
+    assert keepalives(timers, 500) == 500
 
 
 def test_a_full_map_is_counted_as_refused_and_what_is_in_it_goes_on(
@@ -136,18 +144,19 @@ def test_biolatency_agrees_with_diskstats_request_by_request(
     # The kernel counts a flush once more, as the empty write that asked for it and that no
     # driver ever saw (block/blk-flush.c).
     assert (after["writes"], after["reads"], after["flushes"]) == (300 + 3, 200, 3)
-    assert sum(of(WRITE)[:-1]) == 300
-    assert sum(of(READ)[:-1]) == 200
-    assert sum(of(FLUSH)[:-1]) == 3
+    assert running.refused_updates() == {"bio_latency_seconds": 0, "bio_starts": 0}
+    # A function that is interrupted on its CPU is not begun again there: the kernel says so.
+    missed = sum(function.missed or 0 for function in running.functions())
+    for operation, made in ((WRITE, 300), (READ, 200), (FLUSH, 3)):
+        assert made - missed <= sum(of(operation)[:-1]) <= made
     for operation, measured_ms in ((WRITE, after["write_ms"]), (READ, after["read_ms"])):
         *slots, total_us = of(operation)
         # The kernel's own clock starts earlier, when it makes the request, and rounds each one.
         assert 0 < total_us <= (measured_ms + 1) * 1000 + sum(slots) * 1000
-        least = sum(count * (2 ** (slot - 1) if slot else 0) for slot, count in enumerate(slots))
-        most = sum(count * 2**slot for slot, count in enumerate(slots))
-        assert least <= total_us + sum(slots)
-        assert total_us <= most + sum(slots)
-    assert running.refused_updates() == {"bio_latency_seconds": 0, "bio_starts": 0}
+        lower = sum(count * (2 ** (slot - 1) if slot else 0) for slot, count in enumerate(slots))
+        upper = sum(count * 2**slot for slot, count in enumerate(slots))
+        assert lower <= total_us + sum(slots)
+        assert total_us <= upper + sum(slots)
     # Others' requests are under way at any time. Ours are through: what is there now goes.
     under_way = rows(running, "bio_starts")
     assert eventually(lambda: under_way.isdisjoint(rows(running, "bio_starts")))
