@@ -7,7 +7,6 @@ the packet lane's are; where places are short they come late, and lateness says 
 import asyncio
 import logging
 from array import array
-from collections import Counter
 from collections.abc import Callable, Coroutine, Hashable, Mapping, Sequence
 from typing import Any
 
@@ -47,7 +46,7 @@ class ConnectionLane:
         self.probes = [probes[index] for index in order]
         self._last_sent = array("d", bytes(8 * len(self.probes)))
         self._places = asyncio.Semaphore(concurrent)
-        self._per_address: Counter[str] = Counter()
+        self._per_address: dict[str, int] = {}
         self._cap = max(1, int(PROBES_PER_ADDRESS * self._plan.period))
         self._under_way: set[asyncio.Task[None]] = set()
         self._rounds: asyncio.Task[None] | None = None
@@ -127,8 +126,9 @@ class ConnectionLane:
             flight.succeed(index, outcome.rtt)
 
     def _under_cap(self, address: str) -> bool:
-        self._per_address[address] += 1
-        return self._per_address[address] <= self._cap
+        before = self._per_address.get(address, 0)
+        self._per_address[address] = before + 1
+        return before < self._cap
 
 
 async def attempt(

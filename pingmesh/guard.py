@@ -5,18 +5,11 @@ is allowed, nobody is sent to broadcast, multicast or unspecified addresses.
 """
 
 from collections.abc import Sequence
-from functools import lru_cache
-from ipaddress import (
-    IPv4Address,
-    IPv4Network,
-    IPv6Address,
-    IPv6Network,
-    ip_address,
-    ip_network,
-)
+from ipaddress import ip_network
+from socket import AF_INET, AF_INET6, inet_pton
+from typing import NamedTuple
 
-Address = IPv4Address | IPv6Address
-Network = IPv4Network | IPv6Network
+from pingmesh.address import family_of
 
 WORDS: dict[str, tuple[str, ...]] = {
     "link-local": ("169.254.0.0/16", "fe80::/10"),
@@ -34,13 +27,20 @@ WORDS: dict[str, tuple[str, ...]] = {
     "private": ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7"),
     "all": ("0.0.0.0/0", "::/0"),
 }
-_NEVER = tuple(
-    map(ip_network, ("0.0.0.0/8", "224.0.0.0/4", "255.255.255.255/32", "::/128", "ff00::/8"))
-)
-_NAT64 = IPv6Network("64:ff9b::/96")
+_NEVER = ("0.0.0.0/8", "224.0.0.0/4", "255.255.255.255/32", "::/128", "ff00::/8")
+_NAT64 = 0x64FF9B << 64
 PROBES_PER_ADDRESS = 1.0
 """Per second and agent, whatever the list says: as many as ten ways to ask one address in ten
 seconds."""
+
+
+class Network(NamedTuple):
+    """Addresses of `family` that are `value` under `mask`, as numbers: lists are long."""
+
+    family: int
+    mask: int
+    value: int
+    text: str
 
 
 class Guard:
@@ -50,45 +50,65 @@ class Guard:
     def __init__(self, allow: Sequence[str] = (), deny: Sequence[str] = ()) -> None:
         self._allow = _networks(allow)
         self._deny = _networks(deny)
-        self.check = lru_cache(maxsize=4096)(self._check)
+        self._never = _networks(_NEVER)
 
-    def _check(self, address: str) -> str | None:
+    def check(self, address: str) -> str | None:
         """Why this numeric address may not be probed, None where it may."""
-        try:
-            meant = {*_meanings(ip_address(address))}
-        except ValueError:
+        meant = _meanings(address)
+        if not meant:
             return "no IP address"
-        for network in _NEVER:
-            if any(each in network for each in meant):
-                return f"{address} is broadcast, multicast or no host's address"
-        for network in self._deny:
-            if any(each in network for each in meant):
-                return f"{address} is denied by {network}"
-        if self._allow and not any(each in network for each in meant for network in self._allow):
+        if _among(meant, self._never):
+            return f"{address} is broadcast, multicast or no host's address"
+        if (network := _among(meant, self._deny)) is not None:
+            return f"{address} is denied by {network.text}"
+        if self._allow and _among(meant, self._allow) is None:
             return f"{address} is not among those allowed"
         return None
 
 
-def _meanings(address: Address) -> Sequence[Address]:
-    """An IPv6 address that stands for an IPv4 one is judged as both."""
-    if isinstance(address, IPv4Address):
-        return (address,)
-    plain = IPv6Address(int(address))  # without its zone
-    inner = plain.ipv4_mapped or plain.sixtofour
-    if inner is None and plain in _NAT64:
-        inner = IPv4Address(int(plain) & 0xFFFFFFFF)
-    return (plain, inner) if inner is not None else (plain,)
+def _among(meant: Sequence[tuple[int, int]], networks: Sequence[Network]) -> Network | None:
+    for family, number in meant:
+        for network in networks:
+            if network.family == family and number & network.mask == network.value:
+                return network
+    return None
+
+
+def _meanings(address: str) -> Sequence[tuple[int, int]]:
+    """Family and number. An IPv6 address that stands for an IPv4 one (mapped, 6to4, NAT64) is
+    judged as both; its zone means nothing here."""
+    family = family_of(address)
+    if family is None:
+        return ()
+    plain = address.partition("%")[0]
+    number = int.from_bytes(inet_pton(family, plain), "big")
+    if family == AF_INET:
+        return ((AF_INET, number),)
+    if number >> 32 == 0xFFFF or number >> 32 == _NAT64:
+        return ((AF_INET6, number), (AF_INET, number & 0xFFFFFFFF))
+    if number >> 112 == 0x2002:
+        return ((AF_INET6, number), (AF_INET, number >> 80 & 0xFFFFFFFF))
+    return ((AF_INET6, number),)
 
 
 def _networks(words: Sequence[str]) -> tuple[Network, ...]:
     found: list[Network] = []
     for word in words:
         try:
-            found += [ip_network(text, strict=False) for text in WORDS.get(word, (word,))]
+            networks = [ip_network(text, strict=False) for text in WORDS.get(word, (word,))]
         except ValueError:
             want = ", ".join(WORDS)
             raise ValueError(
                 f'no network, got "{word}", want an address, a network such as 10.0.0.0/8, or '
                 f"one of {want}"
             ) from None
+        found += [
+            Network(
+                AF_INET if network.version == 4 else AF_INET6,
+                int(network.netmask),
+                int(network.network_address),
+                str(network),
+            )
+            for network in networks
+        ]
     return tuple(found)

@@ -25,7 +25,9 @@ from pingmesh.resolve import NoAddress, Resolver
 from pingmesh.schedule import Plan
 from pingmesh.wallclock import WallClock
 
-TICK_SECONDS = 0.02
+TICK_SHARE = 0.004
+"""Of the round's period: how far sends may be batched. Waking up costs more than sending does."""
+LONGEST_TICK = 0.05
 _BURST = 512
 """Sends in one go, so that a scrape is never kept waiting for more."""
 _BEHIND = 1e-4
@@ -80,12 +82,14 @@ class PacketLane:
         self._wires: dict[WireKey, Wire | str] = {}
         self._overflow = 0
         self.strays: Counter[str] = Counter()
+        ways = [self._way(probe, probe.host) for probe in probes]
         first = settings.first(self._loop.time(), len(probes))
         order, self._plan = schedule.resume(
             [p.key for p in probes], last_sent or {}, first, settings.floor
         )
         self.probes = [probes[index] for index in order]
-        self._ways = [self._way(probe, probe.host) for probe in self.probes]
+        self._ways = [ways[index] for index in order]
+        self._tick = min(LONGEST_TICK, TICK_SHARE * self._plan.period)
         self._last_sent = array("d", bytes(8 * len(self.probes)))
         self._number = 0
         self._flights: dict[int, tuple[Flight, Plan, float]] = {}
@@ -93,7 +97,7 @@ class PacketLane:
         self._next = 0
         self._lateness = 0.0
         self._last_send = 0.0
-        self._per_address: Counter[str] = Counter()
+        self._per_address: dict[str, int] = {}
         self._cap = max(1, int(PROBES_PER_ADDRESS * self._plan.period))
         self._resolving: set[asyncio.Task[None]] = set()
         self._armed: list[Wire] = []
@@ -192,10 +196,11 @@ class PacketLane:
 
     def _launch(self, flight: Flight, index: int, way: _Way) -> None:
         source = way.source
-        if self._per_address[source] >= self._cap:
+        before = self._per_address.get(source, 0)
+        if before >= self._cap:
             flight.fail(index, "limit")
             return
-        self._per_address[source] += 1
+        self._per_address[source] = before + 1
         wire = self._wires.get(way.wire)
         if wire is None:
             wire = self._open(way.wire)
@@ -232,16 +237,16 @@ class PacketLane:
         waiting = [f for f, _, _ in self._flights.values()]
         if self._current is not None:
             waiting.append(self._current)
-        soon = now + TICK_SECONDS
+        soon = now + self._tick
         when = self._plan.start
         if self._current is not None:
-            when = max(self._plan.due_at(self._next), self._last_send + TICK_SECONDS)
+            when = max(self._plan.due_at(self._next), self._last_send + self._tick)
         expiries = [t for t in (flight.next_expiry() for flight in waiting) if t is not None]
         if expiries:
             when = min(when, max(min(expiries) + _BEHIND, soon))
             if busy:
                 when = min(when, soon)
-            elif when > soon + TICK_SECONDS:
+            elif when > soon + self._tick:
                 self._arm()
         self._wake_at(max(when, now))
 
