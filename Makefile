@@ -81,6 +81,14 @@ $(CACHE)/peers/.prometheus:
 	@cd $(@D) && dpkg -x prometheus_*.deb . && rm prometheus_*.deb
 	@touch $@
 
+# fping, which the benchmark of pingmesh has beside it.
+$(CACHE)/peers/.fping:
+	@mkdir -p $(@D)
+	@cd $(@D) && (apt-get download -q fping >/dev/null 2>&1 || \
+	  { apt-get update -q >/dev/null && apt-get download -q fping >/dev/null; })
+	@cd $(@D) && dpkg -x fping_*.deb . && rm fping_*.deb
+	@touch $@
+
 format:
 	$(BIN)/ruff format --check --quiet .
 
@@ -97,7 +105,7 @@ unit:
 test-qemu: setup qemu-packages
 	$(BIN)/python -m tests.qemu $(QEMU_ARGUMENTS)
 
-bench: setup test-packages $(VENV)/.installed-dev
+bench: setup test-packages $(VENV)/.installed-dev $(CACHE)/peers/.fping
 	$(BIN)/python -m benchmarks
 
 # The locks hold versions and hashes only; where packages come from is the machine's own setting.

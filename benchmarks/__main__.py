@@ -20,6 +20,7 @@ NAMES = (
     "usage",
     "usage_peer",
     "controller",
+    "pingmesh",
 )
 DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
 

@@ -33,6 +33,7 @@ from pingmesh.probes.udp import Responder
 from pingmesh.resolve import Lookup, Resolver, SystemLookup
 from pingmesh.schedule import Plan
 from pingmesh.source import Read, Source
+from pingmesh.trace import Tracer
 
 PACKETS, CONNECTIONS = "packets", "connections"
 _ANY = ("0.0.0.0", "::")  # noqa: S104 # means: the kernel chooses the source
@@ -87,6 +88,7 @@ class Mesh:
         self._clock, self._source, self._guard, self._max_pps = clock, source, guard, max_pps
         self._lookup = lookup or SystemLookup()
         self.board = Board(clock)
+        self._tracer = Tracer(clock)
         self._packets: PacketLane | None = None
         self._connections: ConnectionLane | None = None
         self._last_sent: dict[Hashable, float] = {}
@@ -195,7 +197,7 @@ class Mesh:
                 settings,
                 self._guard,
                 self._resolver,
-                _Publisher(self.board, self._clock, PACKETS, setting),
+                _Publisher(self.board, self._tracer, self._clock, PACKETS, setting),
                 self._last_sent,
             )
             self._packets.start()
@@ -206,7 +208,7 @@ class Mesh:
                 setting.concurrent_limit,
                 self._guard,
                 self._resolver,
-                _Publisher(self.board, self._clock, CONNECTIONS, setting),
+                _Publisher(self.board, self._tracer, self._clock, CONNECTIONS, setting),
                 self._last_sent,
             )
             self._connections.start()
@@ -230,11 +232,13 @@ class Mesh:
             self._last_sent |= self._connections.stop()
         if self._resolver is not None:
             self._resolver.close()
+        self._tracer.forget()
         self._packets = self._connections = None
 
     def collect(self) -> Iterable[Metric]:
         """Everything that the mesh has to say."""
         yield from self.board.collect()
+        yield from self._tracer.families()
         lane = self._packets
         yield FastFamily.of(_PROBING, {(): float(self._probing)})
         if self._source is not None:
@@ -264,8 +268,11 @@ class Mesh:
 class _Publisher:
     """A lane's rounds on their way to the board."""
 
-    def __init__(self, board: Board, clock: Clock, lane: str, setting: Setting) -> None:
-        self._board, self._clock, self._lane, self._setting = board, clock, lane, setting
+    def __init__(
+        self, board: Board, tracer: Tracer, clock: Clock, lane: str, setting: Setting
+    ) -> None:
+        self._board, self._tracer, self._clock = board, tracer, clock
+        self._lane, self._setting = lane, setting
         self._tallies: list[Tally] | None = None
 
     def __call__(
@@ -286,3 +293,4 @@ class _Publisher:
             delay=self._setting.delay,
         )
         self._board.publish(self._lane, probes, self._tallies, flight, facts, outcomes)
+        self._tracer.take(self._lane, probes, flight, outcomes)
