@@ -27,14 +27,16 @@ OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color
 
 def setup(level: Level = "info", form: Format = "logfmt", stream: TextIO | None = None) -> None:
     """Sends all logging of this process to `stream` (None: stderr). A second call replaces the
-    first. uvicorn's own lines tell of clients' bad requests: they are kept to level debug."""
+    first. uvicorn's own lines tell of clients' bad requests, httpx's of each request that is made:
+    they are kept to level debug."""
     handler = logging.StreamHandler(sys.stderr if stream is None else stream)
     handler.setFormatter(JsonLines() if form == "json" else Logfmt())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(LEVELS[level])
     quiet = logging.NOTSET if level == "debug" else logging.ERROR
-    logging.getLogger("uvicorn").setLevel(quiet)
+    for theirs in ("uvicorn", "httpx", "httpcore"):
+        logging.getLogger(theirs).setLevel(quiet)
 
 
 class Logfmt(logging.Formatter):
