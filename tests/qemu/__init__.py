@@ -1,4 +1,4 @@
 """The shipped programs on older and newer kernels than this machine's, in virtual machines.
 
-`python -m tests.qemu` (make test-qemu) runs it; guest.py and workloads.py run inside.
+`python -m tests.qemu` (make test-qemu) runs it; guest.py runs inside.
 """

@@ -5,30 +5,26 @@ fails or hangs costs itself and nothing else.
 """
 
 import argparse
-import os
 import signal
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 
 import msgspec
-from prometheus_client.samples import Sample
 
-from exporter.decoders import chain
 from exporter.decoders.context import DecodeContext
-from exporter.ebpf.collector import ProgramCollector
-from exporter.ebpf.kernel import load
-from exporter.ebpf.mapmetric import MetricSpec
 from exporter.ebpf.objectfile import SHIPPED
 from exporter.ebpf.spec import HookSpec, Program, read_program
 from exporter.errors import BpfError, KernmeshError
+from tests.programs.counting import counted
+from tests.programs.ground import Ground, of_guest
+from tests.programs.loads import load_for
 from tests.qemu.rows import DONE, Row
-from tests.qemu.workloads import Want, load_for, prepare
 
 SECONDS_PER_RUN = 60  # emulated, while others use the machine's cores as well
-MAX_SERIES = 10_000
+SCRATCH = Path("/scratch")
 _NOT_THIS_TIME = "not this time"
 
 
@@ -44,10 +40,10 @@ def main() -> None:
     arguments = parser.parse_args()
     signal.signal(signal.SIGALRM, _overdue)
     with Path(arguments.out).open("w") as out:
-        prepare()
+        ground = of_guest(SCRATCH)
         context = DecodeContext.of()
         for name in arguments.programs:
-            for row in _rows(SHIPPED[-1] / f"{name}.yaml", context, arguments.ways):
+            for row in _rows(SHIPPED[-1] / f"{name}.yaml", context, ground, arguments.ways):
                 print(msgspec.json.encode(row).decode(), file=out, flush=True)
         print(DONE, file=out, flush=True)
 
@@ -56,17 +52,17 @@ def _overdue(number: int, frame: FrameType | None) -> None:
     raise _Overdue
 
 
-def _rows(file: Path, context: DecodeContext, ways: bool) -> Iterator[Row]:
+def _rows(file: Path, context: DecodeContext, ground: Ground, ways: bool) -> Iterator[Row]:
     try:
         program = read_program(file)
     except KernmeshError as error:
         yield Row(program=file.stem, reason=str(error))
         return
-    first = _run(program, context)
+    first = _run(program, context, ground)
     yield first
     if ways:
         for hook, way in _other_ways(program, first):
-            row = _run(_forced(program, hook, way), context)
+            row = _run(_forced(program, hook, way), context, ground)
             yield row._replace(forced=f"{hook.name}: {', '.join(way)}")
 
 
@@ -92,12 +88,12 @@ def _forced(program: Program, wanted: HookSpec, way: tuple[str, ...]) -> Program
     return program._replace(spec=msgspec.structs.replace(program.spec, hooks=tuple(hooks)))
 
 
-def _run(program: Program, context: DecodeContext) -> Row:
+def _run(program: Program, context: DecodeContext, ground: Ground) -> Row:
     began = time.monotonic()
     row = Row(program=program.name)
     signal.alarm(SECONDS_PER_RUN)
     try:
-        row = _counted(program, context)
+        row = _counted(program, context, ground)
     except BpfError as error:
         row = row._replace(reason=str(error), log=error.log[-4000:])
     except _Overdue:
@@ -110,58 +106,24 @@ def _run(program: Program, context: DecodeContext) -> Row:
     return row._replace(seconds=round(time.monotonic() - began, 2))
 
 
-def _counted(program: Program, context: DecodeContext) -> Row:
+def _counted(program: Program, context: DecodeContext, ground: Ground) -> Row:
     spec = program.spec
-    groups = spec.metrics
-    metrics: list[MetricSpec] = [*groups.counters, *groups.gauges, *groups.histograms]
-    decoders = {m.name: [chain(label, context) for label in m.labels] for m in metrics}
-    loaded = load(program)
+    found = counted(program, context, ground, load_for(program.name))
     try:
-        collector = ProgramCollector(loaded, spec, "", MAX_SERIES, decoders)
-        before = _samples(collector, without_gauges=True)
-        wants = load_for(program.name)()
-        # What the kernel does after it has answered, and what it tells us in batches.
-        os.sync()
-        time.sleep(0.05)
-        samples = _samples(collector)
-        reports = [hook for hook in loaded.hooks if hook.name != _NOT_THIS_TIME]
-        there = {function.name for function in loaded.functions()}
+        reports = [hook for hook in found.loaded.hooks if hook.name != _NOT_THIS_TIME]
+        there = {function.name for function in found.loaded.functions()}
         ways = [way for hook in spec.hooks for way in hook.any_of]
         return Row(
             program=program.name,
             hooks={hook.name: ", ".join(hook.taken or ()) for hook in reports},
             functions=tuple(way for way in ways if there.issuperset(way)),
-            events=_total(samples, Want()) - _total(before, Want()),
-            missing=tuple(_missing(samples, before, wants)),
-            reason="; ".join(p for p in collector.problems if not p.startswith(_NOT_THIS_TIME)),
+            events=found.events,
+            missing=tuple(f"{s.want}: got {s.counted:g}" for s in found.seen if not s.enough),
+            reason="; ".join(p for p in found.problems if not p.startswith(_NOT_THIS_TIME)),
             refused=tuple(str(refusal) for hook in reports for refusal in hook.refusals),
         )
     finally:
-        loaded.close()
-
-
-def _samples(collector: ProgramCollector, without_gauges: bool = False) -> list[Sample]:
-    families = [m for m in collector.collect() if not (without_gauges and m.type == "gauge")]
-    return [sample for family in families for sample in family.samples]
-
-
-def _total(samples: Sequence[Sample], want: Want) -> float:
-    return sum(
-        sample.value
-        for sample in samples
-        if not sample.name.endswith(("_bucket", "_sum"))
-        and sample.name.removeprefix("_").startswith(want.metric)
-        and want.labels.items() <= sample.labels.items()
-    )
-
-
-def _missing(after: Sequence[Sample], before: Sequence[Sample], wants: Sequence[Want]) -> list[str]:
-    missing = []
-    for want in wants:
-        seen = _total(after, want) - _total(before, want)
-        if seen < want.at_least:
-            missing.append(f"{want}: got {seen:g}")
-    return missing
+        found.loaded.close()
 
 
 if __name__ == "__main__":

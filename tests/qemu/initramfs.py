@@ -1,7 +1,8 @@
 """A root file system for the guests, made of this machine's own files at their own paths.
 
 What is in it: busybox, the venv's Python with what it runs with, libbpf, the checkout's exporter
-and bpf, and this package. Nothing is copied beforehand: cpio reads the files where they are.
+and bpf, tests/programs, and this package. Nothing is copied beforehand: cpio reads the files where
+they are.
 """
 
 import re
@@ -168,6 +169,7 @@ def _checkout() -> Iterator[Path]:
     for folder, patterns in {
         "exporter": ("**/*.py", "**/*.pyc", "**/*.j2"),
         "bpf": ("*.bpf.o", "*.yaml"),
+        "tests/programs": ("*.py",),
         "tests/qemu": ("*.py",),
     }.items():
         for pattern in patterns:
