@@ -122,7 +122,7 @@ def _parser() -> argparse.ArgumentParser:
     schema = commands.add_parser(
         "schema", help="JSON Schema of a file, for editors", allow_abbrev=False
     )
-    schema.add_argument("file", choices=("agent", "controller", "inventory", "pinglist"))
+    schema.add_argument("file", choices=("agent", "controller", "inventory", "mesh", "pinglist"))
     schema.set_defaults(run=_schema)
 
     pinglist = commands.add_parser("pinglist", help="pinglist.yaml", allow_abbrev=False)
@@ -326,6 +326,10 @@ def _schema(arguments: argparse.Namespace) -> int:
         from pingmesh.inventory import InventoryFile
 
         schema = schema_of(InventoryFile)
+    elif arguments.file == "mesh":
+        from pingmesh.mesh_reading import MeshJson
+
+        schema = schema_of(MeshJson)
     else:
         schema = schema_of(AgentConfig)
     print(json.dumps(schema, indent=2))

@@ -35,6 +35,7 @@ from pingmesh.controller_config import ControllerConfig, load_controller
 from pingmesh.controller_metrics import ControllerCollector, Figures
 from pingmesh.inventory import FileSource, Roll
 from pingmesh.lists import Lists, Shared, custom_targets
+from pingmesh.mesh_watch import MeshWatch
 from pingmesh.pinglist import Pinglist, read_pinglist
 from pingmesh.serving import Pinglists
 from pingmesh.topology import Topology
@@ -96,11 +97,15 @@ class Controller:
         self._reloads = Reloads(self._clock)
         self._server: Server | None = None
         self._pinglists: Pinglists | None = None
+        self._mesh = MeshWatch(
+            config.mesh, lambda: self._lists, self.stale, self._clock, __version__
+        )
         self._registry = self._make_registry()
 
     def _make_registry(self) -> Registry:
         registry = Registry(self._clock)
         registry.register(ControllerCollector(self.figures), "controller")
+        registry.register(self._mesh, "mesh")
         registry.register(self._reloads, "config")
         registry.register(
             Clients(lambda: self._server.connections if self._server else None), "clients"
@@ -127,13 +132,14 @@ class Controller:
             ready=lambda: None if self._lists else "the members are not known yet",
             reload=self.reload if lifecycle else None,
         )
-        others = Gate(Router(table, redirect_slashes=False), OTHERS)
+        others = Gate(Router([*table, *self._mesh.routes()], redirect_slashes=False), OTHERS)
         self._pinglists = Pinglists(others, lambda: self._lists, self.stale)
         self._server = Server(self._pinglists, LIMITS)
         give_back()
         async with asyncio.TaskGroup() as group:
             besides = [
                 group.create_task(self._refresh()),
+                group.create_task(self._mesh.run()),
                 group.create_task(self._reload_on(hangup)),
             ]
             show(self._screen(urls(sockets)))
@@ -159,6 +165,7 @@ class Controller:
                 log.warning("server has changed, which takes effect at a restart")
             self._given = given
             await in_thread(lambda: self._build(given), "build")
+            self._mesh.configure(given.config.mesh)
             self._reloads.succeeded()
             log.info("reloaded", extra={"members": self.figures().members})
 
@@ -274,7 +281,7 @@ class Controller:
         lines = [
             f"kernmesh {__version__} controller: {now.members} agents in {now.racks} racks",
             *(f"pinglists: {url}/pinglist/NODE" for url in where),
-            *(f"metrics: {url}/metrics" for url in where),
+            *(f"metrics: {url}/metrics   page: {url}/mesh" for url in where),
         ]
         return "\n".join(lines)
 

@@ -81,8 +81,9 @@ class Thresholds(Struct, frozen=True, forbid_unknown_fields=True):
 class MeshConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """Where /mesh has its results from: Prometheus where `prometheus` says so (series joined by
     label `node_label`), else every agent's /metrics at `agent_port`, `concurrency` at a time,
-    each `every`. `window` is what is looked back on."""
+    each `every`. `window` is what is looked back on. `enabled` false: no results are fetched."""
 
+    enabled: bool = True
     prometheus: HttpUrl | None = None
     node_label: Text = "instance"
     agent_port: Port = 9435

@@ -110,12 +110,12 @@ class Lists:
             found["port"] = probing.port
         if probing.payload:
             found["payload"] = probing.payload
-        found["labels"] = _labels(id_)
+        found["labels"] = labels_of(id_)
         return found
 
     def _setting(self, member: Member) -> dict[str, Any]:
-        labels = dict(self.shared.setting.labels) | _labels(member.rack_id)
-        return self._everybodys | {"labels": labels} if labels else self._everybodys
+        labels = dict(self.shared.setting.labels) | labels_of(member.rack_id)
+        return self._everybodys | {"labels": labels}
 
     def _address(self, member: Member) -> str:
         return address_of(member, self.shared.setting)
@@ -160,5 +160,9 @@ def _default(each: Any) -> Any:
     return each.default_factory() if each.default_factory is not NODEFAULT else each.default
 
 
-def _labels(id_: RackId) -> dict[str, str]:
+def labels_of(id_: RackId) -> dict[str, str]:
+    """What a rack's agents and targets carry as labels. Where there are neither zones nor racks
+    the one rack has a name all the same: custom targets, which have no labels, are not in it."""
+    if not any(id_):
+        return {"rack": str(id_)}
     return {key: value for key, value in zip(("zone", "rack"), id_, strict=True) if value}

@@ -6,7 +6,7 @@ loss in 60 probes is 1.7 %. Knows no HTTP and no metric's name.
 """
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from math import sqrt
 from typing import Literal, NamedTuple
 
@@ -71,10 +71,11 @@ class Cell(NamedTuple):
 
 
 class Matrix(NamedTuple):
-    """`names` in order; `cells[source][target]`."""
+    """`names` of sources in order, and of targets where those are others; `cells` by source."""
 
     names: tuple[str, ...]
     cells: tuple[tuple[Cell, ...], ...]
+    targets: tuple[str, ...] = ()
 
 
 def wilson_lower(lost: float, sent: float) -> float:
@@ -194,34 +195,66 @@ def rack_matrix(
 ) -> Matrix:
     """Every rack × every rack, zone by zone."""
     ids = sorted(topology.racks)
-    expected: dict[tuple[RackId, RackId], int] = {}
-    heard: dict[tuple[RackId, RackId], int] = {}
-    found: dict[tuple[RackId, RackId], list[Tally]] = {}
+    index = {id_: place for place, id_ in enumerate(ids)}
+
+    def level(a: int, b: int) -> Level:
+        return level_of(ids[a], ids[b], thresholds)
+
+    return _matrix(topology, reports, tuple(map(str, ids)), index, level, thresholds.drop)
+
+
+def zone_matrix(
+    topology: Topology, reports: Mapping[str, Report], thresholds: Thresholds
+) -> Matrix:
+    """Every zone × every zone."""
+    zones = sorted({id_.zone for id_ in topology.racks})
+    index = {id_: zones.index(id_.zone) for id_ in topology.racks}
+
+    def level(a: int, b: int) -> Level:
+        return thresholds.zone if a == b else thresholds.between_zones
+
+    return _matrix(topology, reports, tuple(zones), index, level, thresholds.drop)
+
+
+def _matrix(
+    topology: Topology,
+    reports: Mapping[str, Report],
+    names: tuple[str, ...],
+    index: Mapping[RackId, int],
+    level: Callable[[int, int], Level],
+    drop: float,
+) -> Matrix:
+    expected: dict[tuple[int, int], int] = {}
+    heard: dict[tuple[int, int], int] = {}
+    found: dict[tuple[int, int], dict[str, list[Tally]]] = {}
     for name in topology.names:
         report = reports.get(name)
-        own = topology.member(name).rack_id
+        own = index[topology.member(name).rack_id]
         for tie in topology.ties(name):
-            key = (own, tie.rack)
+            key = (own, index[tie.rack])
             expected[key] = expected.get(key, 0) + len(tie.members)
             tally = report.racks.get(tie.rack) if report else None
             if tally is not None and tally.sent:
                 heard[key] = heard.get(key, 0) + len(tie.members)
-                found.setdefault(key, []).append(tally)
-    cells = tuple(
+                found.setdefault(key, {}).setdefault(name, []).append(tally)
+    every = range(len(names))
+    return Matrix(
+        names,
         tuple(
-            _cell(
-                found.get((a, b), ()),
-                expected.get((a, b), 0),
-                heard.get((a, b), 0),
-                level_of(a, b, thresholds),
-                thresholds.drop,
-                need=2,
+            tuple(
+                _cell(
+                    [merged(each) for each in found.get((a, b), {}).values()],
+                    expected.get((a, b), 0),
+                    heard.get((a, b), 0),
+                    level(a, b),
+                    drop,
+                    need=2,
+                )
+                for b in every
             )
-            for b in ids
-        )
-        for a in ids
+            for a in every
+        ),
     )
-    return Matrix(tuple(map(str, ids)), cells)
 
 
 def node_matrix(
@@ -266,7 +299,7 @@ def node_matrix(
             )
         cells.append(tuple(line))
     names = tuple(m.name for m in topology.racks[sources].members)
-    return Matrix(names, tuple(cells))
+    return Matrix(names, tuple(cells), tuple(m.name for m in topology.racks[targets].members))
 
 
 def _cell(

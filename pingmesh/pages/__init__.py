@@ -1,0 +1,1 @@
+"""The controller's pages: templates and what fills them."""

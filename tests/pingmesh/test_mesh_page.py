@@ -1,0 +1,202 @@
+"""The page and its JSON say the same; the page needs no script, loads nothing, escapes all."""
+
+from html.parser import HTMLParser
+from pathlib import Path
+
+import jsonschema
+import msgspec
+import pytest
+
+from exporter.config import schema_of
+from pingmesh.controller_config import Thresholds
+from pingmesh.mesh_reading import MeshJson, Reading, as_json, make_reading
+from pingmesh.pages.mesh import Asking, NoSuchPlace, choose, mesh_page
+from pingmesh.topology import Member, Topology
+from tests.pingmesh.confusion import Mesh, members, scenario
+
+
+class Outline(HTMLParser):
+    """Text, links, classes of cells, and whatever could load something or run."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.words: list[str] = []
+        self.links: list[str] = []
+        self.cells: list[str] = []
+        self.loads: list[str] = []
+        self.tags: set[str] = set()
+        self.feed(page)
+        self.text = " ".join(self.words)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        found = dict(attrs)
+        if tag == "td" and "title" in found:
+            self.cells.append(found.get("class") or "")
+        for name, value in attrs:
+            if tag == "a" and name == "href":
+                self.links.append(value or "")
+            elif name in ("src", "href", "action", "style") or name.startswith("on"):
+                self.loads.append(f"{tag} {name}={value}")
+
+    def handle_data(self, data: str) -> None:
+        self.words += data.split()
+
+
+def reading(mesh: Mesh, problem: str | None = None) -> Reading:
+    return make_reading(
+        at=1_700_000_000.0,
+        window=600.0,
+        origin="the agents' metrics",
+        problem=problem,
+        topology=mesh.topology,
+        addresses=mesh.addresses,
+        thresholds=Thresholds(),
+        reports=mesh.reports,
+    )
+
+
+TOP = Asking()
+
+
+def shown(found: Reading, asking: Asking = TOP, stale: str | None = None) -> Outline:
+    return Outline(mesh_page(found, choose(found, asking)[1], stale, "1.2.3"))
+
+
+def unheard(zones: int, racks: int, nodes: int) -> Reading:
+    topology = Topology(members(zones, racks, nodes))
+    addresses = {name: topology.member(name).addresses[0] for name in topology.names}
+    return reading(Mesh(topology, {}, addresses))
+
+
+def test_a_fault_is_named_with_its_evidence() -> None:
+    fault, mesh = scenario("rack uplink", 1)
+    page = shown(reading(mesh))
+    assert f"rack uplink {fault.members[0]} :" in page.text
+    assert "probes lost" in page.text
+    assert page.cells.count("red") >= 10
+    assert "Suspects by votes" in page.text
+
+
+def test_a_mesh_that_is_well_says_so_and_is_green() -> None:
+    _, mesh = scenario("none", 1)
+    page = shown(reading(mesh))
+    assert "Nothing that would name a fault." in page.text
+    assert set(page.cells) == {"green"}
+    assert "18 agents in 6 racks, 18 heard of" in page.text
+
+
+def test_a_mesh_that_nobody_hears_of_is_white_and_not_well() -> None:
+    page = shown(unheard(3, 2, 3))
+    assert set(page.cells) == {"none"}
+    assert "Nothing is heard of any agent." in page.text
+    assert "Not heard of: z0r0n0, z0r0n1" in page.text
+
+
+def test_before_the_first_reading_the_page_says_that() -> None:
+    page = Outline(mesh_page(None, None, "file: gone", "1"))
+    assert "Nothing is known yet" in page.text
+    assert "The members may be out of date: file: gone" in page.text
+
+
+def test_problems_stand_on_the_page() -> None:
+    _, mesh = scenario("none", 1)
+    assert "No results: HTTP 500" in shown(reading(mesh, "HTTP 500")).text
+
+
+def test_the_page_needs_no_script_and_loads_nothing() -> None:
+    _, mesh = scenario("node down", 1)
+    page = shown(reading(mesh))
+    assert page.loads == []
+    assert page.tags.isdisjoint({"script", "link", "img", "iframe", "object", "form"})
+    raw = mesh_page(reading(mesh), None, None, "1")
+    assert 'name="viewport"' in raw
+    assert "prefers-color-scheme: dark" in raw
+    assert "@import" not in raw
+    assert "url(" not in raw
+
+
+def test_colours_are_not_all_that_tells() -> None:
+    _, mesh = scenario("rack isolated", 0)
+    text = shown(reading(mesh)).text
+    assert "■" in text
+    assert "100%" in text
+
+
+def test_names_are_escaped_and_ipv6_names_are_whole() -> None:
+    odd = Topology(
+        [
+            Member("fd00::1", '<b>"&', "r", ("fd00::1",)),
+            Member("fd00::2", '<b>"&', "r", ("fd00::2",)),
+        ]
+    )
+    found = reading(Mesh(odd, {}, {"fd00::1": "fd00::1", "fd00::2": "fd00::2"}))
+    rack = '<b>"&/r'
+    page = shown(found, Asking(rack=rack, to=rack), "<i>")
+    assert "b" not in page.tags
+    assert "i" not in page.tags
+    assert rack in page.text
+    assert "fd00::1, fd00::2" in page.text
+
+
+def test_cells_lead_to_the_nodes_behind_them_and_back() -> None:
+    _, mesh = scenario("none", 1)
+    found = reading(mesh)
+    assert "?rack=z0%2Fr0&to=z2%2Fr1" in shown(found).links
+    inner = shown(found, Asking(rack="z0/r0", to="z0/r0"))
+    assert "Nodes of z0/r0 to nodes of z0/r0" in inner.text
+    assert inner.cells.count("blank") == 3
+    assert inner.cells.count("green") == 6
+    assert "/mesh" in inner.links
+
+
+def test_a_mesh_of_many_racks_begins_with_its_zones() -> None:
+    found = unheard(3, 30, 2)
+    top = shown(found)
+    assert len(top.cells) == 9
+    assert "?zone=z0&to_zone=z2" in top.links
+    part = shown(found, Asking(zone="z0", to_zone="z2"))
+    assert len(part.cells) == 900
+    assert "?rack=z0%2Fr0&to=z2%2Fr9" in part.links
+    assert "?zone=z0&to_zone=z2" in shown(found, Asking(rack="z0/r0", to="z2/r9")).links
+
+
+@pytest.mark.parametrize(
+    ("asking", "line"),
+    [
+        (Asking(rack="x", to="z0/r0"), "no rack 'x' in the mesh"),
+        (Asking(rack="z0/r0"), "no rack None in the mesh"),
+        (Asking(zone="z0", to_zone="z9"), "no zone 'z9' in the mesh"),
+    ],
+)
+def test_what_is_not_there_is_not_shown(asking: Asking, line: str) -> None:
+    with pytest.raises(NoSuchPlace, match=line):
+        choose(unheard(3, 2, 3), asking)
+
+
+def test_the_json_is_what_its_schema_says_and_what_the_page_shows() -> None:
+    fault, mesh = scenario("node down", 2)
+    found = reading(mesh)
+    matrix, sheet = choose(found, TOP)
+    raw = msgspec.json.encode(as_json(found, matrix, "file: gone"))
+    decoded = msgspec.json.decode(raw)
+    jsonschema.Draft202012Validator(schema_of(MeshJson)).validate(decoded)
+    assert decoded["faults"][0]["kind"] == "node down"
+    assert decoded["faults"][0]["members"] == list(fault.members)
+    assert decoded["silent"] == list(fault.members)
+    assert decoded["stale"] == "file: gone"
+    assert [each["colour"] for each in decoded["cells"]] == [
+        each.colour for line in sheet.lines for each in line
+    ]
+
+
+def test_unknown_numbers_are_null_and_not_zero() -> None:
+    found = unheard(1, 2, 1)
+    cells = as_json(found, found.racks, None).cells
+    assert {(each.p99_ms, each.drop) for each in cells} == {(None, None)}
+
+
+def test_the_template_is_shipped_with_the_package() -> None:
+    import pingmesh.pages
+
+    assert (Path(pingmesh.pages.__file__).parent / "mesh.html.j2").is_file()
