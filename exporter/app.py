@@ -108,6 +108,7 @@ class Agent:
             deny=config.pingmesh.deny,
             max_pps=config.pingmesh.max_pps,
             node=config.pressure.node,
+            tidy=give_back,
         )
         self._registry = self._make_registry(shown)
         self._programs = Programs(shown, self._registry.quiet)

@@ -8,7 +8,7 @@ import asyncio
 import logging
 import socket
 from collections import Counter
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 
 from prometheus_client import Metric
 
@@ -83,10 +83,13 @@ class Mesh:
         guard: Guard,
         max_pps: int,
         lookup: Lookup | None = None,
+        tidy: Callable[[], None] = lambda: None,
     ) -> None:
-        """`source` None: nothing to probe, but the responder may be wanted."""
+        """`source` None: nothing to probe, but the responder may be wanted. `tidy` is called when
+        a list has been read, which takes more memory than it leaves."""
         self._clock, self._source, self._guard, self._max_pps = clock, source, guard, max_pps
         self._lookup = lookup or SystemLookup()
+        self._tidy = tidy
         self.board = Board(clock)
         self._tracer = Tracer(clock)
         self._packets: PacketLane | None = None
@@ -215,6 +218,7 @@ class Mesh:
         for lane, some in ((PACKETS, packets), (CONNECTIONS, rest)):
             self.board.retain(lane, kept if some else set())
         self._last_sent = {}
+        self._tidy()
         log.info("pinglist: %s", summary(pinglist), extra={"hash": found.hash})
 
     @property

@@ -9,6 +9,7 @@ import socket
 from array import array
 from collections import Counter
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
 from pingmesh import schedule
@@ -292,7 +293,7 @@ class PacketLane:
             return "denied"
         if probe.group.payload > LARGEST_DATAGRAM:
             return "mtu"
-        key = (probe.kind, family, probe.group.fragment)
+        key = _wire_key(probe.kind, family, probe.group.fragment)
         port = probe.port if probe.kind == "udp" else 0
         if "%" in address:
             try:
@@ -364,4 +365,12 @@ class PacketLane:
 
 
 def _canonical(family: int, address: str) -> str:
-    return socket.inet_ntop(family, socket.inet_pton(family, address))
+    """As answers' addresses are written; the text itself where it is that already."""
+    plain = socket.inet_ntop(family, socket.inet_pton(family, address))
+    return address if plain == address else plain
+
+
+@cache
+def _wire_key(kind: str, family: int, fragment: bool) -> WireKey:
+    """One object for all probes alike: there are many."""
+    return kind, family, fragment

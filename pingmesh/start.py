@@ -2,7 +2,7 @@
 
 import platform
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from starlette.routing import BaseRoute
@@ -24,9 +24,11 @@ def make_mesh(
     deny: Sequence[str],
     max_pps: int,
     node: str | None,
+    tidy: Callable[[], None],
 ) -> Mesh:
     """`node` is this node's name at the controller, None: the host's. A list that is pulled passes
-    `allow` and `deny`; a file is the administrator's own. Raises KernmeshError."""
+    `allow` and `deny`; a file is the administrator's own. `tidy` gives memory back. Raises
+    KernmeshError."""
     if pinglist is not None and controller is not None:
         raise KernmeshError(
             "pingmesh.pinglist and pingmesh.controller are both set: take one of them out"
@@ -42,7 +44,7 @@ def make_mesh(
         source, listed = PullSource(controller, node or platform.node()), guard
     else:
         listed = guard
-    return Mesh(clock, source, listed, max_pps)
+    return Mesh(clock, source, listed, max_pps, tidy=tidy)
 
 
 def probe_page(allow: Sequence[str], deny: Sequence[str]) -> BaseRoute:
