@@ -50,6 +50,11 @@ def test_each_route_says_what_it_is(path: str, status: int, content_type: str, b
     assert "server" not in answer.headers
 
 
+@pytest.mark.parametrize("path", ["/debug/pprof/", "/debug/pprof/profile", "/debug/vars"])
+def test_there_is_no_profiler_to_be_reached(path: str) -> None:
+    assert ask(path).status == 404
+
+
 def asked_over(window: str | None) -> str:
     if window == "soon":
         raise ValueError("no window, want 5m, 1h, 1d or such")
