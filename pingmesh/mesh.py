@@ -33,12 +33,14 @@ NOTHING = Tally(0, 0)
 
 class Report(NamedTuple):
     """What one agent says of the window. `racks`: its probes by target rack. `failing`: in how
-    many of the `rounds` that were looked at a target (by address) failed."""
+    many of the `rounds` that were looked at a target (by address) failed. `recent`: as `racks`, of
+    the end of the window: how it is now."""
 
     source: str
     racks: Mapping[RackId, Tally]
     rounds: int = 0
     failing: Mapping[str, int] = {}
+    recent: Mapping[RackId, Tally] = {}
 
 
 class Row(NamedTuple):
@@ -50,6 +52,8 @@ class Row(NamedTuple):
     lost: float
     slow: float
     """Answers over the red threshold of this distance."""
+    recent_sent: float = 0.0
+    recent_lost: float = 0.0
 
 
 class Cell(NamedTuple):
@@ -185,9 +189,12 @@ def _shared(
     if not sum(fails) and tally.lost:
         fails = [suspicion.get(m.name, 0.0) for m in tie.members]
     total = sum(fails)
+    recent = report.recent.get(tie.rack, NOTHING)
+    each_recent = recent.sent / count
     for member, failed in zip(tie.members, fails, strict=True):
         share = failed / total if total else 1 / count
-        yield Row(source, member, each, min(each, tally.lost * share), slow / count)
+        lost, lost_recent = min(each, tally.lost * share), min(each_recent, recent.lost * share)
+        yield Row(source, member, each, lost, slow / count, each_recent, lost_recent)
 
 
 def rack_matrix(

@@ -108,8 +108,9 @@ def snapshot(text: str, at: float, asked: Asked) -> Snapshot:
     return Snapshot(at, sent, lost, buckets, frozenset(failing), frozenset(stamps))
 
 
-def report(source: str, taken: Sequence[Snapshot]) -> Report | None:
-    """What happened between the first and the last; None where nothing can be said yet."""
+def report(source: str, taken: Sequence[Snapshot], recent: float = 0.0) -> Report | None:
+    """What happened between the first and the last; None where nothing can be said yet. `recent`:
+    how many seconds before the last its `recent` begins."""
     since = 0
     for index in range(1, len(taken)):
         if _restarted(taken[index - 1], taken[index]):
@@ -118,6 +119,18 @@ def report(source: str, taken: Sequence[Snapshot]) -> Report | None:
     if len(taken) < 2:
         return None
     first, last = taken[0], taken[-1]
+    failing: dict[str, int] = {}
+    rounds = 0
+    for before, now in pairwise(taken):
+        if now.stamps != before.stamps:  # another round than was seen before
+            rounds += 1
+            for target in now.failing:
+                failing[target] = failing.get(target, 0) + 1
+    late = next((s for s in reversed(taken[:-1]) if s.at <= last.at - recent), first)
+    return Report(source, _tallies(first, last), rounds, failing, _tallies(late, last))
+
+
+def _tallies(first: Snapshot, last: Snapshot) -> dict[RackId, Tally]:
     racks = {}
     for rack, sent in last.sent.items():
         probes = sent - first.sent.get(rack, 0.0)
@@ -127,14 +140,7 @@ def report(source: str, taken: Sequence[Snapshot]) -> Report | None:
         racks[rack] = Tally(
             probes, lost, _between(first.buckets.get(rack, {}), last.buckets.get(rack, {}))
         )
-    failing: dict[str, int] = {}
-    rounds = 0
-    for before, now in pairwise(taken):
-        if now.stamps != before.stamps:  # another round than was seen before
-            rounds += 1
-            for target in now.failing:
-                failing[target] = failing.get(target, 0) + 1
-    return Report(source, racks, rounds, failing)
+    return racks
 
 
 def _restarted(before: Snapshot, now: Snapshot) -> bool:
@@ -167,6 +173,11 @@ def _labels(raw: str) -> Labels:
     return {
         name: _ESCAPED.sub(lambda m: "\n" if m[1] == "n" else m[1], value) for name, value in found
     }
+
+
+def recent_of(config: MeshConfig) -> float:
+    """Seconds: what counts as now."""
+    return max(config.window / 5, 3 * config.every)
 
 
 class Pulled:
@@ -315,10 +326,14 @@ class Prometheus:
         sent = await self._query(f"sum by({by})(increase({PROBES}{{{probe}}}[{window}]))")
         lost = await self._query(f"sum by({by})(increase({LOST}{{{probe}}}[{window}]))")
         slow = await self._query(f"sum by({by},le)(increase({RTT}{{{probe}}}[{window}]))")
+        now = f"{recent_of(self._config):.0f}s"
+        sent_now = await self._query(f"sum by({by})(increase({PROBES}{{{probe}}}[{now}]))")
+        lost_now = await self._query(f"sum by({by})(increase({LOST}{{{probe}}}[{now}]))")
         failing = await self._query(f"count_over_time({FAIL}[{window}])")
         scrapes = await self._query(f"max by({label})(count_over_time({STAMP}[{window}]))")
         return await in_thread(
-            lambda: gathered(sent, lost, slow, failing, scrapes, label, asked), "mesh"
+            lambda: gathered(sent, lost, slow, failing, scrapes, sent_now, lost_now, label, asked),
+            "mesh",
         )
 
     async def _query(self, query: str) -> list[tuple[Labels, float]]:
@@ -353,6 +368,8 @@ def gathered(
     slow: Iterable[tuple[Labels, float]],
     failing: Iterable[tuple[Labels, float]],
     scrapes: Iterable[tuple[Labels, float]],
+    sent_now: Iterable[tuple[Labels, float]],
+    lost_now: Iterable[tuple[Labels, float]],
     label: str,
     asked: Asked,
 ) -> dict[str, Report]:
@@ -369,7 +386,20 @@ def gathered(
             if agent is not None and value >= 0:  # no NaN
                 yield agent, _rack(labels, asked), labels, value
 
-    losses = {(agent, rack): value for agent, rack, _, value in known(lost)}
+    def tallied(
+        sent: Iterable[tuple[Labels, float]], lost: Iterable[tuple[Labels, float]]
+    ) -> dict[str, dict[RackId, Tally]]:
+        losses = {(agent, rack): value for agent, rack, _, value in known(lost)}
+        racks: dict[str, dict[RackId, Tally]] = {}
+        for agent, rack, _, value in known(sent):
+            if rack is not None and value > 0:
+                racks.setdefault(agent, {})[rack] = Tally(
+                    value,
+                    min(value, losses.get((agent, rack), 0.0)),
+                    _between({}, bounds.get((agent, rack), {})),
+                )
+        return racks
+
     bounds: dict[tuple[str, RackId | None], dict[float, float]] = {}
     for agent, rack, labels, value in known(slow):
         bounds.setdefault((agent, rack), {})[float(labels.get("le", "inf"))] = value
@@ -377,17 +407,12 @@ def gathered(
     failed: dict[str, dict[str, int]] = {}
     for agent, _, labels, value in known(failing):
         failed.setdefault(agent, {})[labels.get("target", "")] = int(value)
-    racks: dict[str, dict[RackId, Tally]] = {}
-    for agent, rack, _, value in known(sent):
-        if rack is not None and value > 0:
-            racks.setdefault(agent, {})[rack] = Tally(
-                value,
-                min(value, losses.get((agent, rack), 0.0)),
-                _between({}, bounds.get((agent, rack), {})),
-            )
+    recent = tallied(sent_now, lost_now)
     return {
-        agent: Report(agent, found, rounds.get(agent, 0), failed.get(agent, {}))
-        for agent, found in racks.items()
+        agent: Report(
+            agent, found, rounds.get(agent, 0), failed.get(agent, {}), recent.get(agent, {})
+        )
+        for agent, found in tallied(sent, lost).items()
     }
 
 

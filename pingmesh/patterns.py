@@ -100,11 +100,13 @@ class _Pair(NamedTuple):
     target: Member
     sent: float
     bad: float
+    recent_sent: float = 0.0
+    recent_bad: float = 0.0
 
 
 def faults(rows: Iterable[Row], silent: Collection[str], drop: float = 1e-3) -> list[Fault]:
     """What the losses say, surest first. `silent`: agents that are not heard of."""
-    pairs = [_Pair(r.source, r.target, r.sent, r.lost) for r in rows]
+    pairs = [_Pair(r.source, r.target, r.sent, r.lost, r.recent_sent, r.recent_lost) for r in rows]
     single = sum(pair.bad for pair in pairs if pair.bad <= 1)
     sent = sum(pair.sent for pair in pairs)
     background = min(max(BACKGROUND, single / sent if sent else 0.0), drop / 2)
@@ -144,7 +146,9 @@ def _explain(
         if best is None:
             break
         component, total = best
-        found.append(_fault(component, total, silent, pairs, slow))
+        now = _recent(component, pairs)
+        if not _over(total, now):
+            found.append(_fault(component, total, now, silent, pairs, slow))
         pairs = [pair for pair in pairs if not _crosses(pair, component)]
     return _both_ways(found)
 
@@ -179,7 +183,7 @@ def _sums(pairs: Sequence[_Pair], slow: bool) -> dict[Component, _Sum]:
     nodes: dict[str, _Sum] = defaultdict(_Sum)
     cells: dict[tuple[RackId, RackId], _Sum] = defaultdict(_Sum)
     sums: dict[Component, _Sum] = defaultdict(_Sum)
-    for source, target, sent, bad in pairs:
+    for source, target, sent, bad, *_ in pairs:
         bad_pairs = min(1.0, bad)
         nodes[source.name].add(1, sent, bad, bad_pairs)
         nodes[target.name].add(1, sent, bad, bad_pairs)
@@ -207,7 +211,9 @@ def _gain(total: _Sum, background: float) -> float:
 def _plausible(component: Component, total: _Sum, least: float, pairs: Sequence[_Pair]) -> bool:
     rate = total.bad / total.sent
     if component[0] == "pair":
-        return rate >= ALL and total.sent >= LEAST_SENT
+        now = _recent(component, pairs)
+        judged = now if now.sent >= LEAST_SENT else total
+        return judged.bad >= ALL * judged.sent and judged.sent >= LEAST_SENT
     if total.bad < 2 or wilson_lower(total.bad, total.sent) <= least:
         return False
     # One rate for all that cross it: then so many pairs must have lost something.
@@ -219,6 +225,20 @@ def _plausible(component: Component, total: _Sum, least: float, pairs: Sequence[
         others = {p.source.name if p.target.name == component[1] else p.target.name for p in bad}
         return len(others) >= 2
     return len({p.source.name for p in bad}) >= 2 and len({p.target.name for p in bad}) >= 2
+
+
+def _recent(component: Component, pairs: Sequence[_Pair]) -> _Sum:
+    """What crossed it at the end of the window."""
+    now = _Sum()
+    for pair in pairs:
+        if _crosses(pair, component):
+            now.add(1, pair.recent_sent, pair.recent_bad, min(1.0, pair.recent_bad))
+    return now
+
+
+def _over(total: _Sum, now: _Sum) -> bool:
+    """Nothing is lost any more where at that rate something would have been (e^-7 by chance)."""
+    return now.bad < 0.5 and now.sent * total.bad / total.sent > LEAST_GAIN
 
 
 def _dead_zones(pairs: Sequence[_Pair], silent: Collection[str]) -> set[str]:
@@ -268,12 +288,14 @@ def _crosses(pair: _Pair, component: Component) -> bool:
 def _fault(
     component: Component,
     total: _Sum,
+    now: _Sum,
     silent: Collection[str],
     pairs: Sequence[_Pair],
     slow: bool,
 ) -> Fault:
     kind = component[0]
-    complete = total.bad >= ALL * total.sent
+    judged = now if now.sent >= LEAST_SENT else total
+    complete = judged.bad >= ALL * judged.sent
     if kind == "zone":
         complete = component[1] in _dead_zones(pairs, silent)
     name = _SLOW[kind] if slow else _LOSSY[kind][0 if complete else 1]
@@ -283,6 +305,8 @@ def _fault(
         f"{total.bad:.0f} of {total.sent:.0f} probes {what} ({total.bad / total.sent:.1%}) on "
         f"{touched} of {total.pairs} pairs that cross it"
     )
+    if judged is now and complete and total.bad < ALL * total.sent:
+        evidence += f", {now.bad:.0f} of the last {now.sent:.0f}"
     if kind == "node" and component[1] in silent:
         evidence += "; its agent is not heard of"
     if kind == "rack":

@@ -57,9 +57,16 @@ def taken(*texts: str) -> list[Snapshot]:
 
 def test_two_scrapes_make_a_report_of_what_came_between() -> None:
     found = report("a", taken(text(100, 1), text(160, 3, 2.0, ("10.0.0.1",))))
-    assert found == Report(
-        "a", {THERE: Tally(60, 2, ((0.001, 58.0), (INF, 0.0)))}, 1, {"10.0.0.1": 1}
-    )
+    between = {THERE: Tally(60, 2, ((0.001, 58.0), (INF, 0.0)))}
+    assert found == Report("a", between, 1, {"10.0.0.1": 1}, between)
+
+
+def test_how_it_is_now_is_told_from_how_it_was() -> None:
+    scrapes = taken(text(0), text(10, 5), text(20, 5), text(30, 5))
+    found = report("a", scrapes, recent=2.0)
+    assert found is not None
+    assert found.racks[THERE][:2] == (30, 5)
+    assert found.recent[THERE][:2] == (20, 0)
 
 
 def test_one_scrape_says_nothing_yet() -> None:
@@ -242,6 +249,8 @@ def test_prometheus_is_asked_for_increases_by_agent_and_rack(instance: str) -> N
             return 200, vector(({"instance": instance}, "20"))
         if LOST in query:
             return 200, vector((where, "2"))
+        if "[120s]" in query:
+            return 200, vector((where, "12"))
         assert query == (
             "sum by(instance,target_zone,target_rack)"
             '(increase(pingmesh_probes_total{probe="icmp"}[600s]))'
@@ -257,9 +266,9 @@ def test_prometheus_is_asked_for_increases_by_agent_and_rack(instance: str) -> N
 
     with server(answer) as made:
         found = asyncio.run(once(f"http://127.0.0.1:{made.port}"))
-    assert found == {
-        "a": Report("a", {THERE: Tally(60, 2, ((0.001, 50), (INF, 8)))}, 20, {"10.0.0.1": 2})
-    }
+    buckets = ((0.001, 50), (INF, 8))
+    whole, recent = {THERE: Tally(60, 2, buckets)}, {THERE: Tally(12, 2, buckets)}
+    assert found == {"a": Report("a", whole, 20, {"10.0.0.1": 2}, recent)}
 
 
 @pytest.mark.parametrize(

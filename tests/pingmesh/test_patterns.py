@@ -97,6 +97,32 @@ def test_two_black_holes_of_one_node_are_two_and_not_the_node() -> None:
     assert sorted(named(read(mesh))) == [("black hole", pair) for pair in sorted(dead)]
 
 
+def lately(mesh: Mesh, share: float) -> Mesh:
+    """Everywhere that something was lost, this share of ten more probes is now."""
+    reports = {}
+    for name, report in mesh.reports.items():
+        racks, recent = {}, {}
+        for rack, tally in report.racks.items():
+            lost = 10 * share if tally.lost > 1 else 0.0
+            racks[rack] = Tally(tally.sent + 10, tally.lost + lost, tally.slow)
+            recent[rack] = Tally(10, lost)
+        reports[name] = report._replace(racks=racks, recent=recent)
+    return mesh._replace(reports=reports)
+
+
+def test_a_cut_that_began_lately_is_named_for_what_it_is_now() -> None:
+    truth, mesh = scenario("rack uplink", 4)
+    [found] = read(lately(mesh, 1.0))
+    assert (found.kind, found.members) == ("rack isolated", truth.members)
+    assert " of the last " in found.evidence
+
+
+def test_a_fault_that_is_over_is_not_named() -> None:
+    _, mesh = scenario("rack uplink", 4)
+    assert [each.kind for each in read(mesh)] == ["rack uplink"]
+    assert read(lately(mesh, 0.0)) == []
+
+
 def test_evidence_counts_probes_and_pairs() -> None:
     mesh = with_loss(
         Truth("", (), lambda a, b: float("z0r0n0" in (a.name, b.name)), frozenset({"z0r0n0"}))
