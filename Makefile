@@ -15,12 +15,13 @@ TEST_PACKAGES := openssl bpftool util-linux procps binutils gcc libc6-dev iprout
 # To test on other kernels: emulated machines and what their root file systems are made of.
 QEMU_PACKAGES := qemu-system-x86 busybox-static xz-utils e2fsprogs iproute2
 
-.PHONY: help setup run test test-qemu qemu-packages packages test-packages bpf format lint types unit bench lock clean
+.PHONY: help setup run test test-qemu test-qemu-bcc qemu-packages packages test-packages bpf format lint types unit bench lock clean
 
 help:
 	@echo 'make run    set up and start the agent in the foreground (root: everything; else: what needs no root)'
 	@echo 'make test   set up and run format check, lint, mypy --strict and pytest with real BPF'
 	@echo 'make test-qemu  the programs on other kernels, in emulated machines (minutes; docs/kernels.md)'
+	@echo 'make test-qemu-bcc  two of them there by bcc, without BTF (minutes)'
 	@echo 'make bench  the tables of speed and size (minutes)'
 	@echo 'make setup  Debian packages, virtual environment, BPF objects; idempotent'
 	@echo 'make lock   resolve the dependencies anew into requirements/'
@@ -104,6 +105,10 @@ unit:
 # QEMU_ARGUMENTS goes to the harness: make test-qemu QEMU_ARGUMENTS='5.10 --programs timers'
 test-qemu: setup qemu-packages
 	$(BIN)/python -m tests.qemu $(QEMU_ARGUMENTS)
+
+# By bcc, without the kernel's BTF. LLVM on an emulated CPU takes three minutes and more for these two.
+test-qemu-bcc: setup qemu-packages test-packages
+	$(BIN)/python -m tests.qemu --backend bcc 6.1 --programs biolatency runqlat
 
 bench: setup test-packages $(VENV)/.installed-dev $(CACHE)/peers/.fping
 	$(BIN)/python -m benchmarks

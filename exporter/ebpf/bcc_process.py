@@ -20,7 +20,7 @@ from exporter.errors import BpfError
 from exporter.hostfs import HostFs
 
 _PACKAGES = ("usr/lib/python3/dist-packages/bcc", "usr/lib/python3*/site-packages/bcc")
-_SLOW_SECONDS = 120
+_SLOW_SECONDS = 300  # an emulated or throttled CPU takes one of them for a program
 _MOST_DESCRIPTORS = 250  # SCM_MAX_FD is 253
 _ANSWER_BYTES = 4 << 20
 

@@ -11,10 +11,12 @@ import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
+from typing import NamedTuple
 
 import msgspec
 
 from exporter.decoders.context import DecodeContext
+from exporter.ebpf.kernel import Options
 from exporter.ebpf.objectfile import SHIPPED
 from exporter.ebpf.spec import HookSpec, Program, read_program
 from exporter.errors import BpfError, KernmeshError
@@ -23,9 +25,18 @@ from tests.programs.ground import Ground, of_guest
 from tests.programs.loads import load_for
 from tests.qemu.rows import DONE, Row
 
-SECONDS_PER_RUN = 60  # emulated, while others use the machine's cores as well
+# Emulated, while others use the machine's cores as well. bcc's is mostly LLVM.
+SECONDS_PER_RUN = {"core": 60, "bcc": 600}
 SCRATCH = Path("/scratch")
 _NOT_THIS_TIME = "not this time"
+
+
+class _Place(NamedTuple):
+    """Where programs are tried, and how they are loaded."""
+
+    context: DecodeContext
+    ground: Ground
+    options: Options
 
 
 class _Overdue(Exception):
@@ -36,14 +47,16 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--program", dest="programs", action="append", required=True)
     parser.add_argument("--ways", action="store_true", help="each way of each hook by itself")
+    parser.add_argument("--backend", choices=tuple(SECONDS_PER_RUN), default="core")
     parser.add_argument("out")
     arguments = parser.parse_args()
     signal.signal(signal.SIGALRM, _overdue)
     with Path(arguments.out).open("w") as out:
+        options = Options(backend=arguments.backend)
         ground = of_guest(SCRATCH)
-        context = DecodeContext.of()
+        place = _Place(DecodeContext.of(), ground, options)
         for name in arguments.programs:
-            for row in _rows(SHIPPED[-1] / f"{name}.yaml", context, ground, arguments.ways):
+            for row in _rows(SHIPPED[-1] / f"{name}.yaml", place, arguments.ways):
                 print(msgspec.json.encode(row).decode(), file=out, flush=True)
         print(DONE, file=out, flush=True)
 
@@ -52,17 +65,17 @@ def _overdue(number: int, frame: FrameType | None) -> None:
     raise _Overdue
 
 
-def _rows(file: Path, context: DecodeContext, ground: Ground, ways: bool) -> Iterator[Row]:
+def _rows(file: Path, place: _Place, ways: bool) -> Iterator[Row]:
     try:
         program = read_program(file)
     except KernmeshError as error:
         yield Row(program=file.stem, reason=str(error))
         return
-    first = _run(program, context, ground)
+    first = _run(program, place)
     yield first
     if ways:
         for hook, way in _other_ways(program, first):
-            row = _run(_forced(program, hook, way), context, ground)
+            row = _run(_forced(program, hook, way), place)
             yield row._replace(forced=f"{hook.name}: {', '.join(way)}")
 
 
@@ -88,16 +101,17 @@ def _forced(program: Program, wanted: HookSpec, way: tuple[str, ...]) -> Program
     return program._replace(spec=msgspec.structs.replace(program.spec, hooks=tuple(hooks)))
 
 
-def _run(program: Program, context: DecodeContext, ground: Ground) -> Row:
+def _run(program: Program, place: _Place) -> Row:
     began = time.monotonic()
     row = Row(program=program.name)
-    signal.alarm(SECONDS_PER_RUN)
+    seconds = SECONDS_PER_RUN[place.options.backend]
+    signal.alarm(seconds)
     try:
-        row = _counted(program, context, ground)
+        row = _counted(program, place)
     except BpfError as error:
         row = row._replace(reason=str(error), log=error.log[-4000:])
     except _Overdue:
-        row = row._replace(reason=f"took more than {SECONDS_PER_RUN} s and was given up")
+        row = row._replace(reason=f"took more than {seconds} s and was given up")
     except Exception as error:
         traceback.print_exc()  # to the console, which the harness keeps
         row = row._replace(reason=f"{type(error).__name__}: {error}")
@@ -106,9 +120,10 @@ def _run(program: Program, context: DecodeContext, ground: Ground) -> Row:
     return row._replace(seconds=round(time.monotonic() - began, 2))
 
 
-def _counted(program: Program, context: DecodeContext, ground: Ground) -> Row:
+def _counted(program: Program, place: _Place) -> Row:
     spec = program.spec
-    found = counted(program, context, ground, load_for(program.name))
+    context, ground, options = place
+    found = counted(program, context, ground, load_for(program.name), options)
     try:
         reports = [hook for hook in found.loaded.hooks if hook.name != _NOT_THIS_TIME]
         there = {function.name for function in found.loaded.functions()}
@@ -121,6 +136,7 @@ def _counted(program: Program, context: DecodeContext, ground: Ground) -> Row:
             missing=tuple(f"{s.want}: got {s.counted:g}" for s in found.seen if not s.enough),
             reason="; ".join(p for p in found.problems if not p.startswith(_NOT_THIS_TIME)),
             refused=tuple(str(refusal) for hook in reports for refusal in hook.refusals),
+            backend=found.loaded.backend,
         )
     finally:
         found.loaded.close()

@@ -14,7 +14,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
+from exporter.ebpf.bcc_process import package
 from exporter.errors import KernmeshError
+from exporter.hostfs import HostFs
 from tests.qemu.kernels import Kernel
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -28,6 +30,10 @@ _NOT_NEEDED = re.compile(
     r"|unittest|distutils|config-[^/]*|curses|sqlite3|dbm)(/|$)|\.opt-\d\.pyc$"
 )
 _LIBBPF = "libbpf.so.1"
+_OF_BCC = ("libbcc.so.0", "librt.so.1", "libc.so.6")  # which its Python opens by name
+# libbpf's headers, which bpf/include/bcc.h includes.
+_BPF_HEADERS = Path("/usr/include/bpf")
+_HEADER_FOLDERS = ("include", "arch/x86/include")
 
 INIT = """\
 #!/bin/busybox sh
@@ -50,8 +56,8 @@ busybox reboot -f
 _HIDE_BTF = "busybox mount -t tmpfs none /sys/kernel/btf"
 
 
-def base(target: Path) -> Path:
-    """What all guests share, as one archive at `target`."""
+def base(target: Path, bcc: bool = False) -> Path:
+    """What all guests share, as one archive at `target`; with bcc and its LLVM if wanted."""
     listed = _Listing()
     for link in ("/bin", "/sbin"):
         listed.add(Path(link))
@@ -59,12 +65,33 @@ def base(target: Path) -> Path:
         listed.program(_which(name))
     listed.program(Path(sys.executable))
     _python(listed)
-    listed.program(_libbpf())
+    listed.program(_library(_LIBBPF, "make setup"))
+    if bcc:
+        _bcc(listed)
     for file in _checkout():
         listed.add(file)
     listed.needed()
     _archive(listed.paths, Path("/"), target)
     return target
+
+
+def headers(folder: Path, target: Path) -> Path:
+    """A kernel's headers (kernels.headers), where a machine has them: below /usr/src."""
+    _archive(header_paths(folder), folder, target)
+    return target
+
+
+def header_paths(folder: Path) -> list[str]:
+    """Relative to `folder`: what a compiler looks into, and the folders that lead there."""
+    places = [each / name for each in folder.glob("usr/src/*") for name in _HEADER_FOLDERS]
+    found = {
+        above.relative_to(folder)
+        for place in places
+        for path in (place, *place.rglob("*"))
+        for above in (path, *path.parents)
+        if folder in above.parents
+    }
+    return [str(each) for each in sorted(found)]
 
 
 def own(kernel: Kernel, arguments: Sequence[str], target: Path, btf: bool = True) -> Path:
@@ -164,6 +191,23 @@ def _python(listed: _Listing) -> None:
                 listed.add(path)
 
 
+def _bcc(listed: _Listing) -> None:
+    """Debian's bcc, the sources that it compiles, and the headers beside the kernel's."""
+    found = package(HostFs())
+    if found is None:
+        raise KernmeshError("bcc: is not installed, which make test does (TEST_PACKAGES)")
+    for name in _OF_BCC:
+        listed.program(_library(name, "make test"))
+    for folder, pattern in {
+        found: "*.py",
+        _BPF_HEADERS: "*.h",
+        ROOT / "bpf": "*.bpf.c",
+        ROOT / "bpf/include": "*.h",
+    }.items():
+        for path in sorted(folder.glob(pattern)):
+            listed.add(path)
+
+
 def _checkout() -> Iterator[Path]:
     yield ROOT / "tests/__init__.py"
     for folder, patterns in {
@@ -184,11 +228,11 @@ def _which(name: str) -> Path:
     raise KernmeshError(f"{name}: is not installed, which make test-qemu does (QEMU_PACKAGES)")
 
 
-def _libbpf() -> Path:
+def _library(name: str, installed_by: str) -> Path:
     said = subprocess.run(["/sbin/ldconfig", "-p"], capture_output=True, text=True, check=True)
-    found = re.search(rf"^\s*{re.escape(_LIBBPF)} .*=> (\S+)$", said.stdout, re.M)
+    found = re.search(rf"^\s*{re.escape(name)} .*=> (\S+)$", said.stdout, re.M)
     if not found:
-        raise KernmeshError(f"{_LIBBPF}: is not installed, which make setup does")
+        raise KernmeshError(f"{name}: is not installed, which {installed_by} does")
     return Path(found[1])
 
 

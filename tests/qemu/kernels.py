@@ -64,6 +64,26 @@ def fetched(wanted: Sequence[Wanted], cache: Path) -> list[Kernel]:
     return [_unpacked(each.series, cache / each.series) for each in wanted]
 
 
+def headers(kernel: Kernel, cache: Path) -> Path:
+    """The folder below `cache` that has the headers of exactly this kernel as /usr/src would,
+    after fetching them if they are not there yet.
+
+    Raises KernmeshError where the suite that the kernel came from has them no more."""
+    folder = cache / f"headers-{kernel.release}"
+    if not (folder / ".unpacked").exists():
+        suite = next(each.suite for each in WANTED if each.series == kernel.series)
+        apt = Apt.over({suite}, cache / "apt")
+        _download(apt, header_packages(kernel.release), suite, folder)
+        (folder / ".unpacked").touch()
+    return folder
+
+
+def header_packages(release: str) -> list[str]:
+    """The flavour's own, and what all flavours of this release share."""
+    common = f"{release.removesuffix(FLAVOUR)}common"
+    return [f"linux-headers-{release}", f"linux-headers-{common}"]
+
+
 class Apt(NamedTuple):
     """apt with a private state."""
 
@@ -146,16 +166,20 @@ def _unpack(apt: Apt, wanted: Wanted, folder: Path) -> None:
     assert version
     # From 7.x on the image package is empty, and names its parts with its own version.
     parts = re.findall(rf"(linux-[\w.+-]+) \(= {re.escape(version[1])}\)", facts)
+    _download(apt, [package, *parts], wanted.suite, folder)
+    _unpacked(wanted.series, folder)
+    (folder / ".unpacked").touch()
+
+
+def _download(apt: Apt, packages: Sequence[str], suite: str, folder: Path) -> None:
     if folder.exists():
         shutil.rmtree(folder)
     folder.mkdir(parents=True)
-    print(f"fetching {package} from {wanted.suite}", flush=True)
-    apt.run("apt-get", "-q", "download", package, *parts, cwd=folder)
+    print(f"fetching {packages[0]} from {suite}", flush=True)
+    apt.run("apt-get", "-q", "download", *packages, cwd=folder)
     for package_file in folder.glob("*.deb"):
         subprocess.run(["dpkg", "-x", package_file, folder], check=True)
         package_file.unlink()
-    _unpacked(wanted.series, folder)
-    (folder / ".unpacked").touch()
 
 
 def _unpacked(series: str, folder: Path) -> Kernel:

@@ -6,7 +6,7 @@ not end in time is killed; what it had said until then counts.
 
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -18,9 +18,10 @@ from tests.qemu.kernels import Kernel
 from tests.qemu.rows import DONE, Row
 
 MEMORY_MIB = 448  # small, so that running out of it is quick; the root file system is in it too
+MEMORY_MIB_OF_BCC = 2048  # LLVM and headers are in it twice while it boots
 # Two CPUs, for what only happens between them; one host thread: 7.2 oopses with more. QEMU 7.2 now
 # and then spoils the flags after cmpxchg16b, on which 6.12 died while booting: so there is none.
-_MACHINE = ("-accel", "tcg,thread=single", "-cpu", "max,-cx16", "-smp", "2", "-m", f"{MEMORY_MIB}")
+_MACHINE = ("-accel", "tcg,thread=single", "-cpu", "max,-cx16", "-smp", "2")
 _NOTHING_ELSE = ("-display", "none", "-monitor", "none", "-nic", "none", "-no-reboot")
 _KERNEL_LINE = "console=ttyS0 panic=-1 quiet psi=1 oops=panic"
 _LAST_WORDS = ("Kernel panic", "BUG:", "Oops", "guest driver:", "Error:", "error:")
@@ -37,13 +38,16 @@ class Guest(NamedTuple):
 
 class Plan(NamedTuple):
     """What all guests of a run have in common: the archive `base`, the driver's arguments, and
-    the seconds that a guest may take. Consoles stay in `folder`."""
+    the seconds that a guest may take. Consoles stay in `folder`. `headers` has kernels' headers by
+    their release, for those that get any."""
 
     base: Path
     folder: Path
     arguments: Sequence[str]
     timeout: float
     btf: bool = True
+    memory_mib: int = MEMORY_MIB
+    headers: Mapping[str, Path] = {}
 
 
 def boot(kernel: Kernel, plan: Plan) -> Guest:
@@ -55,6 +59,7 @@ def boot(kernel: Kernel, plan: Plan) -> Guest:
     _write_initrd(kernel, plan, initrd)
     said.write_bytes(b"")
     command = ["nice", "-n", "10", "qemu-system-x86_64", *_MACHINE, *_NOTHING_ELSE]
+    command += ["-m", f"{plan.memory_mib}"]
     command += ["-kernel", str(kernel.image), "-initrd", str(initrd), "-append", _KERNEL_LINE]
     command += ["-serial", f"file:{console}", "-serial", f"file:{said}"]
     began = time.monotonic()
@@ -77,11 +82,15 @@ def boot(kernel: Kernel, plan: Plan) -> Guest:
 def _write_initrd(kernel: Kernel, plan: Plan, initrd: Path) -> None:
     """The kernel takes several archives one after the other."""
     initramfs.own(kernel, plan.arguments, initrd, plan.btf)
-    own = initrd.read_bytes()
+    parts = [initrd.read_bytes()]
+    if kernel.release in plan.headers:
+        initramfs.headers(plan.headers[kernel.release], initrd)
+        parts.append(initrd.read_bytes())
     with initrd.open("wb") as out:
         subprocess.run(["cat", plan.base], stdout=out, check=True)
         out.seek(0, 2)
-        out.write(own)
+        for part in parts:
+            out.write(part)
 
 
 def parsed(said: str) -> tuple[list[Row], bool]:

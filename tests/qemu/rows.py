@@ -12,7 +12,7 @@ class Row(NamedTuple):
     by their BPF functions; `forced` names the way of a run that allowed no other. `events` is what
     the program counted while its load ran. `missing` is
     what user space made and the program did not count; `reason` why it is off, or what it lacks;
-    `refused` the ways that the kernel did not take, and why."""
+    `refused` the ways that the kernel did not take, and why; `backend` who loaded it."""
 
     program: str
     forced: str = ""
@@ -24,6 +24,7 @@ class Row(NamedTuple):
     refused: tuple[str, ...] = ()
     log: str = ""
     seconds: float = 0
+    backend: str = "core"
 
     @property
     def counts(self) -> bool:

@@ -46,12 +46,13 @@ def _table(guests: Sequence[Guest], forced: bool) -> str:
 
 
 def _hooks(row: Row) -> str:
-    """ELF sections that were taken; those of one kind together: "raw_tp/{a, b}"."""
+    """ELF sections that were taken; those of one kind together: "raw_tp/{a, b}". By bcc, if so."""
     kinds: dict[str, dict[str, None]] = {}
     for section in (name for taken in row.hooks.values() for name in taken.split(", ") if name):
         kind, _, event = section.partition("/")
         kinds.setdefault(kind, {})[event] = None
-    return " ".join(
+    by = "bcc: " if row.hooks and row.backend == "bcc" else ""
+    return by + " ".join(
         f"{kind}/{{{', '.join(events)}}}" if len(events) > 1 else f"{kind}/{next(iter(events))}"
         for kind, events in kinds.items()
     )

@@ -7,7 +7,7 @@ import pytest
 
 from tests.programs import loads
 from tests.qemu import initramfs, table, verdict
-from tests.qemu.kernels import Kernel, newest
+from tests.qemu.kernels import Kernel, header_packages, newest
 from tests.qemu.machine import Guest, parsed
 from tests.qemu.rows import DONE, Row
 
@@ -94,6 +94,40 @@ def test_without_btf_a_program_may_be_off_but_not_short() -> None:
 def test_hooks_of_one_kind_stand_together() -> None:
     several = GOOD._replace(hooks={"a": "raw_tp/x, raw_tp/y", "b": "fentry/z", "c": "raw_tp/x"})
     assert "| raw_tp/{x, y} fentry/z |" in table.render([Guest(OLD, (several,), None, 1.0)])
+
+
+def test_what_bcc_has_loaded_stands_in_a_line_of_its_own() -> None:
+    by_bcc = GOOD._replace(backend="bcc")
+    lines = table.render([Guest(OLD, (GOOD,), None, 1), Guest(NEW, (by_bcc,), None, 1)])
+    assert "| bcc: tp_btf/timer_start |" in lines
+    assert "| tp_btf/timer_start      |" in lines
+
+
+def test_headers_are_of_the_very_release_that_the_guest_runs() -> None:
+    assert header_packages("6.12.95+deb12-cloud-amd64") == [
+        "linux-headers-6.12.95+deb12-cloud-amd64",
+        "linux-headers-6.12.95+deb12-common",
+    ]
+
+
+def test_of_a_kernels_headers_a_guest_gets_what_its_compiler_reads(tmp_path: Path) -> None:
+    for name in ("include/linux/sched.h", "arch/x86/include/a.h", "arch/arm/include/b.h", "README"):
+        file = tmp_path / "usr/src/6.1-common" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    # the folders as well, each before what is in it: cpio makes no other
+    assert initramfs.header_paths(tmp_path) == [
+        "usr",
+        "usr/src",
+        "usr/src/6.1-common",
+        "usr/src/6.1-common/arch",
+        "usr/src/6.1-common/arch/x86",
+        "usr/src/6.1-common/arch/x86/include",
+        "usr/src/6.1-common/arch/x86/include/a.h",
+        "usr/src/6.1-common/include",
+        "usr/src/6.1-common/include/linux",
+        "usr/src/6.1-common/include/linux/sched.h",
+    ]
 
 
 def test_the_table_has_a_line_for_each_way_and_a_column_for_each_kernel() -> None:
