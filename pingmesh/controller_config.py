@@ -80,8 +80,9 @@ class Thresholds(Struct, frozen=True, forbid_unknown_fields=True):
 
 class MeshConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """Where /mesh has its results from: Prometheus where `prometheus` says so (series joined by
-    label `node_label`), else every agent's /metrics at `agent_port`, `concurrency` at a time,
-    each `every`. `window` is what is looked back on. `enabled` false: no results are fetched."""
+    label `node_label`), else every agent's /metrics at `agent_port`, `concurrency` at a time, each
+    `every`, while there are no more than `pull_at_most`. `window` is what is looked back on.
+    `enabled` false: no results are fetched."""
 
     enabled: bool = True
     prometheus: HttpUrl | None = None
@@ -91,6 +92,7 @@ class MeshConfig(Struct, frozen=True, forbid_unknown_fields=True):
     window: Duration = Duration("10m")
     timeout: Duration = Duration("5s")
     concurrency: Annotated[int, Meta(ge=1, le=256)] = 32
+    pull_at_most: Annotated[int, Meta(ge=1)] = 1000
     thresholds: Thresholds = Thresholds()
 
     def faults(self) -> Iterator[Fault]:

@@ -8,6 +8,8 @@ are not followed. What the counts mean is mesh.py's.
 import asyncio
 import logging
 import re
+from array import array
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
@@ -58,14 +60,30 @@ class Results(Protocol):
     async def close(self) -> None: ...
 
 
+class Buckets(NamedTuple):
+    """A histogram as exposed: cumulative counts by ascending bound. Packed, because a window of
+    a mesh holds a million numbers; the bounds are one tuple for all."""
+
+    bounds: tuple[float, ...]
+    counts: "array[float]"
+
+    def at(self, bound: float) -> float:
+        where = bisect_left(self.bounds, bound)
+        found = where < len(self.bounds) and self.bounds[where] == bound
+        return self.counts[where] if found else 0.0
+
+
+_EMPTY = Buckets((), array("d"))
+
+
 class Snapshot(NamedTuple):
-    """One scrape. Counts are since the agent's start, buckets by upper bound as exposed
-    (cumulative). `stamps`: when each lane's last round ended."""
+    """One scrape. Counts are since the agent's start. `stamps`: when each lane's last round
+    ended."""
 
     at: float
     sent: Mapping[RackId, float]
     lost: Mapping[RackId, float]
-    buckets: Mapping[RackId, Mapping[float, float]]
+    buckets: Mapping[RackId, Buckets]
     failing: frozenset[str]
     stamps: frozenset[tuple[str, str]]
 
@@ -105,7 +123,8 @@ def snapshot(text: str, at: float, asked: Asked) -> Snapshot:
         else:
             counts = sent if name == PROBES else lost
             counts[rack] = counts.get(rack, 0.0) + value
-    return Snapshot(at, sent, lost, buckets, frozenset(failing), frozenset(stamps))
+    packed = {rack: _packed(of_rack) for rack, of_rack in buckets.items()}
+    return Snapshot(at, sent, lost, packed, frozenset(failing), frozenset(stamps))
 
 
 def report(source: str, taken: Sequence[Snapshot], recent: float = 0.0) -> Report | None:
@@ -138,7 +157,7 @@ def _tallies(first: Snapshot, last: Snapshot) -> dict[RackId, Tally]:
             continue
         lost = min(probes, last.lost.get(rack, 0.0) - first.lost.get(rack, 0.0))
         racks[rack] = Tally(
-            probes, lost, _between(first.buckets.get(rack, {}), last.buckets.get(rack, {}))
+            probes, lost, _between(first.buckets.get(rack, _EMPTY), last.buckets.get(rack, _EMPTY))
         )
     return racks
 
@@ -147,15 +166,31 @@ def _restarted(before: Snapshot, now: Snapshot) -> bool:
     return any(now.sent.get(rack, 0.0) < count for rack, count in before.sent.items())
 
 
-def _between(
-    first: Mapping[float, float], last: Mapping[float, float]
-) -> tuple[tuple[float, float], ...]:
-    """Cumulative buckets of two scrapes as one window's, each for itself."""
-    found, below = [], 0.0
-    for bound in sorted(last):
-        count = last[bound] - first.get(bound, 0.0)
-        found.append((bound, max(0.0, count - below)))
-        below = max(below, count)
+def _packed(buckets: Mapping[float, float]) -> Buckets:
+    bounds = tuple(sorted(buckets))
+    return Buckets(_same(bounds), array("d", [buckets[bound] for bound in bounds]))
+
+
+@lru_cache(maxsize=64)
+def _same(bounds: tuple[float, ...]) -> tuple[float, ...]:
+    """One object for all that are equal."""
+    return bounds
+
+
+def _between(first: Buckets, last: Buckets) -> tuple[tuple[float, float], ...]:
+    """Cumulative buckets of two scrapes as one window's, each for itself. Empty ones are left out
+    but for those that say where the next begins."""
+    found: list[tuple[float, float]] = []
+    below, empty = 0.0, None
+    for bound, count in zip(*last, strict=True):
+        since = count - first.at(bound)
+        if since > below:
+            if empty is not None:
+                found.append((empty, 0.0))
+            found.append((bound, since - below))
+            below, empty = since, None
+        else:
+            empty = bound
     return tuple(found)
 
 
@@ -191,6 +226,13 @@ class Pulled:
         self._client: httpx.AsyncClient | None = None
 
     async def read(self, asked: Asked) -> Mapping[str, Report]:
+        most = self._config.pull_at_most
+        if len(asked.addresses) > most:
+            self.problem = (
+                f"{len(asked.addresses)} agents are more than mesh.pull_at_most ({most}): set "
+                "mesh.prometheus, which pulls them anyway"
+            )
+            return {}
         client = await self._open()
         gate = asyncio.Semaphore(self._config.concurrency)
         reasons: dict[str, int] = {}
@@ -396,7 +438,7 @@ def gathered(
                 racks.setdefault(agent, {})[rack] = Tally(
                     value,
                     min(value, losses.get((agent, rack), 0.0)),
-                    _between({}, bounds.get((agent, rack), {})),
+                    _between(_EMPTY, _packed(bounds.get((agent, rack), {}))),
                 )
         return racks
 

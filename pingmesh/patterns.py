@@ -20,11 +20,12 @@ from pingmesh.topology import Member, RackId
 
 Kind = Literal[
     "node down", "node lossy", "rack isolated", "rack uplink", "podset down", "podset failure",
-    "zone pair", "spine failure", "rack pair", "black hole",
+    "zone pair", "spine failure", "rack pair", "black hole", "mesh lossy",
     "node slow", "rack slow", "podset slow", "zone pair slow", "spine slow", "rack pair slow",
+    "mesh slow",
 ]  # fmt: skip
 Component = tuple[str, ...]
-"""("node", name), ("rack", zone, rack), ("zone", z), ("zones", a, b), ("spine",),
+"""("node", name), ("rack", zone, rack), ("zone", z), ("zones", a, b), ("spine",), ("mesh",),
 ("racks", zone, rack, zone, rack) or ("pair", source, target)."""
 
 BACKGROUND = 1e-4
@@ -40,7 +41,7 @@ SLOW = 0.01
 """More than one answer in a hundred over the threshold is what P99 over it means."""
 
 # Of hypotheses with the same pairs the first is named.
-_ORDER = ("node", "rack", "zones", "zone", "spine", "racks", "pair")
+_ORDER = ("node", "rack", "zones", "zone", "spine", "racks", "pair", "mesh")
 _LOSSY: Mapping[str, tuple[Kind, Kind]] = {
     "node": ("node down", "node lossy"),
     "rack": ("rack isolated", "rack uplink"),
@@ -49,6 +50,7 @@ _LOSSY: Mapping[str, tuple[Kind, Kind]] = {
     "spine": ("spine failure", "spine failure"),
     "racks": ("rack pair", "rack pair"),
     "pair": ("black hole", "black hole"),
+    "mesh": ("mesh lossy", "mesh lossy"),
 }
 _SLOW: Mapping[str, Kind] = {
     "node": "node slow",
@@ -57,6 +59,7 @@ _SLOW: Mapping[str, Kind] = {
     "zones": "zone pair slow",
     "spine": "spine slow",
     "racks": "rack pair slow",
+    "mesh": "mesh slow",
 }
 
 
@@ -194,7 +197,7 @@ def _sums(pairs: Sequence[_Pair], slow: bool) -> dict[Component, _Sum]:
         if total.bad:
             sums["node", name] = total
     for (a, b), total in cells.items():
-        for component in _between(a, b):
+        for component in (("mesh",), *_between(a, b)):
             sums[component].add(total.pairs, total.sent, total.bad, total.bad_pairs)
     return {component: total for component, total in sums.items() if total.bad}
 
@@ -273,6 +276,8 @@ def _crosses(pair: _Pair, component: Component) -> bool:
             return rest[0] in (source.name, target.name)
         case "pair":
             return rest == [source.name, target.name]
+        case "mesh":
+            return True
         case "spine":
             return source.zone != target.zone
         case "zone":

@@ -57,7 +57,7 @@ def taken(*texts: str) -> list[Snapshot]:
 
 def test_two_scrapes_make_a_report_of_what_came_between() -> None:
     found = report("a", taken(text(100, 1), text(160, 3, 2.0, ("10.0.0.1",))))
-    between = {THERE: Tally(60, 2, ((0.001, 58.0), (INF, 0.0)))}
+    between = {THERE: Tally(60, 2, ((0.001, 58.0),))}
     assert found == Report("a", between, 1, {"10.0.0.1": 1}, between)
 
 
@@ -233,6 +233,24 @@ def vector(*rows: tuple[dict[str, str], str]) -> bytes:
     return json.dumps(
         {"status": "success", "data": {"resultType": "vector", "result": result}}
     ).encode()
+
+
+def test_more_agents_than_may_be_pulled_are_left_to_prometheus() -> None:
+    source = Pulled(MeshConfig(pull_at_most=2), FakeClock())
+    many = Asked(dict.fromkeys("abc", "127.0.0.1"), {}, "icmp")
+    assert asyncio.run(source.read(many)) == {}
+    assert source.problem is not None
+    assert source.problem.startswith("3 agents are more than mesh.pull_at_most (2): set")
+
+
+def test_buckets_keep_where_they_begin() -> None:
+    line = f'{RTT}{{le="%s",probe="icmp",target_rack="r1",target_zone="z"}} %d\n'
+    bounds = ("0.001", "0.002", "0.004", "0.008", "+Inf")
+    before = "".join(line % (bound, 0) for bound in bounds)
+    after = "".join(line % pair for pair in zip(bounds, (0, 0, 9, 9, 10), strict=True))
+    found = report("a", taken(text(0) + before, text(10, 10) + after))
+    assert found is not None
+    assert found.racks[THERE].slow == ((0.002, 0.0), (0.004, 9.0), (0.008, 0.0), (INF, 1.0))
 
 
 @pytest.mark.parametrize("instance", ["127.0.0.1:9435", "a", "a:9435", "127.0.0.1"])

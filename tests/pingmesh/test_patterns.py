@@ -74,6 +74,11 @@ def test_loss_between_all_zones_is_spine_failure_with_a_green_diagonal() -> None
     assert "green diagonal" in found.evidence
 
 
+def test_loss_everywhere_is_one_fault_and_not_one_of_each_rack() -> None:
+    [found] = read(with_loss(Truth("", (), lambda a, b: 0.05)))
+    assert (found.kind, found.members) == ("mesh lossy", ())
+
+
 def test_two_faults_at_once_are_both_named() -> None:
     def loss(a: Member, b: Member) -> float:
         if "z2r1n2" in (a.name, b.name):
@@ -146,6 +151,7 @@ def test_evidence_counts_probes_and_pairs() -> None:
         ),
         (lambda a, b: sorted((a.zone, b.zone)) == ["z0", "z2"], ("zone pair slow", ("z0", "z2"))),
         (lambda a, b: a.zone != b.zone, ("spine slow", ())),
+        (lambda a, b: True, ("mesh slow", ())),
     ],
 )
 def test_what_is_slow_is_named_too(
