@@ -143,6 +143,7 @@ def test_without_being_asked_for_there_are_no_addresses(
     running = loaded(by_way(shipped, "tcp-retransmit", "segment_btf", "synack_raw"))
     one, other = hosts
     lose_and_find_again(one, other, socket.AF_INET, other.ipv4)
-    assert total(running) >= again(one)
+    made = again(one)  # before the map is read: more may come in between
+    assert total(running) >= made
     assert counts(running, "tcp_retransmit_ipv4_packets_total") == {}
     assert counts(running, "tcp_retransmit_ipv6_packets_total") == {}
