@@ -202,18 +202,20 @@ class MapMetric:
         offset, size = (
             (self._value.offset, self._value.size) if self._value else (0, info.value_size)
         )
-        width = 4 if size == 4 else 8
         cpus = 1 if self._split else info.cpus
+        starts = range(offset, offset + cpus * info.value_stride, info.value_stride)
         row = cpus * info.value_stride
-        return [
-            reduce(
-                lambda left, right: list(map(add, left, right)),
-                (
-                    self._numbers(values, width, cpu * info.value_stride + at, row)
-                    for cpu in range(cpus)
-                ),
+        if size > 8 and offset % 8 == 0:  # words of a histogram
+            words, step = memoryview(values).cast("Q").tolist(), row // 8
+            parts = (
+                [words[at::step] for at in range(start // 8, (start + size) // 8)]
+                for start in starts
             )
-            for at in range(offset, offset + size, width)
+            return reduce(_summed, parts)
+        width = 4 if size == 4 else 8
+        return [
+            reduce(_added, (self._numbers(values, width, start + at, row) for start in starts))
+            for at in range(0, size, width)
         ]
 
     def _numbers(self, values: bytes, width: int, at: int, row: int) -> list[int]:
@@ -229,3 +231,11 @@ class MapMetric:
             else (view.cast("q") if signed else view.cast("Q"))
         )
         return numbers[at // width :: row // width].tolist()
+
+
+def _added(left: list[int], right: list[int]) -> list[int]:
+    return list(map(add, left, right))
+
+
+def _summed(left: list[list[int]], right: list[list[int]]) -> list[list[int]]:
+    return list(map(_added, left, right))
