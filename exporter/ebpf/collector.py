@@ -300,6 +300,12 @@ _SPANS = _Fact(
     "Spans made of the records of a ring buffer and given to the OTLP exporter.",
     ("program", "map"),
 )
+_MISSED = _Fact(
+    "counter",
+    "kernmesh_ebpf_missed_runs_total",
+    "Events that the kernel did not show the program, as the CPU was in the same function already.",
+    ("program",),
+)
 _LOST = _Fact(
     "counter",
     "kernmesh_ebpf_events_lost_total",
@@ -378,6 +384,7 @@ class _Status:
             _REFUSED,
             _EVICTED,
             _SPANS,
+            _MISSED,
             _LOST,
         )
         return (*upstream, *runs, *states, _FOLDED, _CACHED, _BACKEND)
@@ -441,6 +448,9 @@ class _Status:
                 found[self._run_time][number,] = function.run_time_ns / 1e9
             if function.run_count is not None:
                 found[self._run_count][number,] = function.run_count
+            if function.missed is not None:
+                missed = found[_MISSED].get((program.name,), 0)
+                found[_MISSED][program.name,] = missed + function.missed
             if function.attached:
                 found[_HOOK][program.name, function.hook] = 1
                 found[_BACKEND][program.name, function.backend] = 1

@@ -390,6 +390,18 @@ def test_decoders_must_be_one_per_label() -> None:
 FUNCTION = AttachedFunction("on_start", "tp_btf/timer_start", 42, "abcd", True, 1_500_000_000, 7)
 
 
+def test_events_that_the_kernel_did_not_show_are_told_by_program() -> None:
+    functions = [FUNCTION._replace(missed=2), FUNCTION._replace(id=43, missed=3)]
+    older = [FUNCTION._replace(id=44, missed=None)]  # before 5.12 nobody knows
+    made = ProgramsCollector(
+        "e", [program(attached=functions), program("older", attached=older)], []
+    )
+    status = dict(made.members())["ebpf"]
+    found = series(status.collect())
+    assert found["kernmesh_ebpf_missed_runs_total{program=timers}"] == 5
+    assert "kernmesh_ebpf_missed_runs_total{program=older}" not in found
+
+
 def program(name: str = "timers", **facts: Any) -> ProgramCollector:
     counts = FakeMap("timers_total", {u32(1): 1, u32(2): 2}, max_entries=64)
     scratch = FakeMap("scratch", {}, size=None)

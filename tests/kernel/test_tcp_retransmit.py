@@ -43,6 +43,12 @@ def total(running: KernelProgram) -> int:
     return counts(running, "tcp_retransmits_total")[bytes(4)]
 
 
+def missed(running: KernelProgram) -> int:
+    """Events that the kernel did not show it, as the CPU was in the same function already: when a
+    timer of another connection interrupts it."""
+    return sum(function.missed or 0 for function in running.functions())
+
+
 def lose_and_find_again(one: Host, other: Host, family: int, address: str) -> None:
     """A connection from one to the other whose data is lost until it has been sent again a few
     times."""
@@ -95,12 +101,16 @@ def test_segments_sent_again_agree_with_the_namespaces_own_count_by_address(
     made = again(one)
     assert made >= 3
     # The connection's end may be sent again while the two are read, one after the other.
-    assert eventually(lambda: sum(found().values()) == again(one))
+    assert eventually(lambda: again(one) - missed(running) <= sum(found().values()) <= again(one))
+
+    def probes() -> int:
+        return one.counter("TcpExt", "TCPLossProbes")
+
     assert eventually(
-        lambda: found().get(TAIL_LOSS_PROBE, 0) == one.counter("TcpExt", "TCPLossProbes")
+        lambda: probes() - missed(running) <= found().get(TAIL_LOSS_PROBE, 0) <= probes()
     )
     # others on this machine may have to send again too
-    assert total(running) - before >= made
+    assert total(running) - before >= made - missed(running)
     assert again(other) == 0
 
 
@@ -120,7 +130,8 @@ def test_ipv6_has_a_metric_of_its_own_and_ipv4_in_it_is_ipv4(
         found = counts(running, f"tcp_retransmit_{version}_packets_total")
         return sum(value for key, value in found.items() if key.startswith(start))
 
-    assert eventually(lambda: ours() == again(one))  # read one after the other
+    # read one after the other
+    assert eventually(lambda: again(one) - missed(running) <= ours() <= again(one))
     others = {"ipv4": "ipv6", "ipv6": "ipv4"}[version]
     assert not any(
         socket.inet_pton(socket.AF_INET, other.ipv4) in key
@@ -144,7 +155,7 @@ def test_answers_to_connections_sent_again_count_in_the_total(
             client.connect((other.ipv4, PORT))
         assert eventually(lambda: again(other) >= 1, WATCHDOG_SECONDS)
     made = again(one) + again(other)
-    assert total(running) - before >= made
+    assert total(running) - before >= made - missed(running)
 
 
 def test_without_being_asked_for_there_are_no_addresses(
