@@ -1,1 +1,1 @@
-"""What a rule can do: each action a module of its own. They ask the actuator; they write nothing."""
+"""What a rule can do, a module per action. They ask the actuator; they write nothing."""
