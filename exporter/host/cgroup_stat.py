@@ -40,7 +40,8 @@ class Usage(NamedTuple):
     and throttling, which are its own quota's. None: this machine does not say.
 
     `working_set_bytes` is usage less inactive_file, as kubelet reckons it. I/O is what block
-    devices were asked for; v1 does not see written-back pages. `tasks` are threads."""
+    devices were asked for; v1 does not see written-back pages. `tasks` are threads. `cache_bytes`
+    are memory.stat's file (v2) or total_cache (v1): pages of files, tmpfs included."""
 
     cpu_seconds: float | None = None
     periods: int | None = None
@@ -53,6 +54,7 @@ class Usage(NamedTuple):
     reads: int | None = None
     writes: int | None = None
     tasks: int | None = None
+    cache_bytes: int | None = None
 
 
 class IoLimit(NamedTuple):
@@ -73,6 +75,28 @@ class Limits(NamedTuple):
     io: tuple[IoLimit, ...] = ()
 
 
+class BlockCounts:
+    """Whether v1's blkio.throttle files count anything. Since 6.10 (block/blk-throttle.c,
+    commit a3166c51702b) they do so only once any cgroup was given a limit; before, and for a
+    cgroup that asked nothing of a disk, they say "Total 0". The root's tells the two apart."""
+
+    _ASKED_AGAIN = 64
+
+    def __init__(self, folder: str) -> None:
+        """`folder`: the hierarchy's mount, ending in "/"."""
+        self._path = f"{folder}blkio.throttle.io_service_bytes_recursive"
+        self._known = False
+        self._asked = 0
+
+    def known(self) -> bool:
+        """Once they count they go on; until then the root is read at every 64th call."""
+        if not self._known and self._asked % self._ASKED_AGAIN == 0:
+            text = read_once(self._path)
+            self._known = text is not None and not text.startswith(b"Total")
+        self._asked += 1
+        return self._known
+
+
 class Layout(NamedTuple):
     """Where the facts are: a hierarchy's folder ending in "/", "" for none.
 
@@ -87,6 +111,7 @@ class Layout(NamedTuple):
     pressure: str
     v2: frozenset[str]
     """Which of cpu, memory, io are v2's."""
+    block_counts: BlockCounts
 
 
 def layout_of(mounts: Sequence[CgroupMount]) -> Layout:
@@ -111,6 +136,7 @@ def layout_of(mounts: Sequence[CgroupMount]) -> Layout:
         pids=folders.get("pids", ""),
         pressure="" if unified is None else f"{unified.folder}/",
         v2=frozenset(name for name in ("cpu", "memory", "io") if _is_v2(having.get(name))),
+        block_counts=BlockCounts(folders.get("io", "")),
     )
 
 
@@ -128,6 +154,9 @@ class UsageReader:
 
     __slots__ = (
         "_begin",
+        "_block_counts",
+        "_cache",
+        "_cache_bytes",
         "_files",
         "_inactive",
         "_inactive_bytes",
@@ -153,16 +182,27 @@ class UsageReader:
         paths = [f"{folder}{path}/{name}" if folder else "" for folder, name in names]
         self._files = OpenFiles(paths, budget)
         self._inactive = b"\ninactive_file " if memory2 else b"\ntotal_inactive_file "
+        self._cache = b"\nfile " if memory2 else b"\ntotal_cache "
+        self._block_counts = layout.block_counts
         self._texts: tuple[bytes | None, bytes | None, bytes | None] = (None, None, None)
         self._last = Usage()
         self._quota: _Quota | None = None  # v1's, None where it may have changed
         self._inactive_bytes: int | None = None
+        self._cache_bytes: int | None = None
         self._turn: int | None = None
         self._begin = hash(path) % _RESTING_READINGS  # so that not all read all at once
 
     def read(self) -> Usage:
         """Raises Gone where the cgroup is no more, ValueError or KeyError where a text makes no
-        sense."""
+        sense; whatever is read after that is read whole."""
+        try:
+            return self._read()
+        except (Gone, ValueError, KeyError):
+            self._texts, self._last = (None, None, None), Usage()
+            self._quota = self._inactive_bytes = self._cache_bytes = self._turn = None
+            raise
+
+    def _read(self) -> Usage:
         one = self._files.one
         turn = self._turn
         self._turn = self._begin if turn is None else (turn + 1) % _RESTING_READINGS
@@ -179,7 +219,9 @@ class UsageReader:
             seconds, quota = self._cpu(cpu, everything)
             used = None if memory is None else int(memory)
             if everything or memory != before[1]:
-                self._inactive_bytes = self._read_inactive()
+                stat = self._files.one(4)
+                self._inactive_bytes = _number_after(self._inactive, stat)
+                self._cache_bytes = _number_after(self._cache, stat)
             working_set = None
             if used is not None and self._inactive_bytes is not None:
                 # two files, read one after the other: less than nothing is nothing
@@ -192,6 +234,7 @@ class UsageReader:
                 working_set,
                 *usage[6:10],
                 None if tasks is None else int(tasks),
+                self._cache_bytes,
             )
         if everything or io != before[2]:
             read, written, reads, writes = self._io(io)
@@ -216,24 +259,26 @@ class UsageReader:
             quota = self._quota
         return None if text is None else int(text) / 1e9, quota
 
-    def _read_inactive(self) -> int | None:
-        text = self._files.one(4)
-        at = -1 if text is None else text.find(self._inactive)
-        if text is None or at < 0:
-            return None
-        at += len(self._inactive)
-        return int(text[at : text.find(b"\n", at)])
-
     def _io(self, text: bytes | None) -> tuple[int | None, int | None, int | None, int | None]:
         if text is None:
             return None, None, None, None
         if self._v2_io:
             return _io_v2(text)
+        if text.startswith(b"Total") and not self._block_counts.known():
+            return None, None, None, None
         operations = self._files.one(6)
         return (*_io_v1(text), *((None, None) if operations is None else _io_v1(operations)))
 
     def close(self) -> None:
         self._files.close()
+
+
+def _number_after(word: bytes, text: bytes | None) -> int | None:
+    at = -1 if text is None else text.find(word)
+    if text is None or at < 0:
+        return None
+    at += len(word)
+    return int(text[at : text.find(b"\n", at)])
 
 
 def _pairs(text: bytes) -> dict[bytes, bytes]:

@@ -1,0 +1,65 @@
+"""One cgroup's usage: what a hierarchy does not count is None, never 0."""
+
+from pathlib import Path
+
+import pytest
+
+from exporter.host.cgroup_stat import Usage, UsageReader, layout_of
+from exporter.host.mounts import cgroup_mounts
+from exporter.host.open_files import Descriptors, Gone
+from tests.usage.cgroup_trees import Numbers, machine, put, remove
+
+BYTES, OPERATIONS = (
+    "blkio.throttle.io_service_bytes_recursive",
+    "blkio.throttle.io_serviced_recursive",
+)
+
+
+@pytest.mark.parametrize(
+    ("root", "own", "want"),
+    [
+        ("Total 0\n", "Total 0\n", (None, None, None, None)),
+        (None, "Total 0\n", (None, None, None, None)),
+        ("8:0 Read 9\nTotal 9\n", "Total 0\n", (0, 0, 0, 0)),
+        ("Total 0\n", "8:0 Read 4\n8:0 Write 3\nTotal 7\n", (4, 3, 4, 3)),
+    ],
+)
+def test_v1_that_counts_nothing_yet_is_told_from_a_cgroup_that_asked_for_nothing(
+    root: str | None, own: str, want: tuple[int | None, ...], tmp_path: Path
+) -> None:
+    host = machine(tmp_path, "v1")
+    put(host, "v1", "a", Numbers())
+    for name in (BYTES, OPERATIONS):
+        if root is not None:
+            (host.cgroup / "blkio" / name).write_text(root)
+        (host.cgroup / "blkio/a" / name).write_text(own)
+    reader = UsageReader(layout_of(cgroup_mounts(host)), "a", Descriptors(8))
+    usage = reader.read()
+    assert (usage.read_bytes, usage.written_bytes, usage.reads, usage.writes) == want
+    reader.close()
+
+
+def test_a_cgroup_made_anew_has_nothing_of_the_one_before(tmp_path: Path) -> None:
+    host = machine(tmp_path, "v2")
+    put(host, "v2", "a", Numbers())
+    reader = UsageReader(layout_of(cgroup_mounts(host)), "a", Descriptors(0))
+    assert reader.read().tasks == 3
+    remove(host, "a")
+    with pytest.raises(Gone):
+        reader.read()
+    put(host, "v2", "a", Numbers(tasks=8))  # its other numbers are the same, as of twins
+    assert reader.read().tasks == 8
+
+
+def test_after_a_text_without_sense_the_next_is_read_whole(tmp_path: Path) -> None:
+    host = machine(tmp_path, "v2")
+    put(host, "v2", "a", Numbers())
+    reader = UsageReader(layout_of(cgroup_mounts(host)), "a", Descriptors(0))
+    first = reader.read()
+    assert first != Usage()
+    (host.cgroup / "a/memory.current").write_text("much\n")
+    for _ in range(3):
+        with pytest.raises(ValueError, match="much"):
+            reader.read()
+    put(host, "v2", "a", Numbers())
+    assert reader.read() == first
