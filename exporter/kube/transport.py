@@ -1,0 +1,342 @@
+"""Requests to the API server over httpx, each with one whole answer, or a stream of lines.
+
+The rule: nothing that is answered is trusted. Answers are bounded in size and time, redirects are
+not followed, what is no JSON is an ApiError. Tokens, certificates and CAs are read anew when their
+files change. A request is not repeated here, but for one whose token was rotated meanwhile.
+"""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from msgspec import DecodeError, json
+
+from exporter import __version__
+from exporter.clock import Clock
+from exporter.errors import KernmeshError
+from exporter.kube.access import Access
+from exporter.kube.api import ApiError, Object
+from exporter.kube.trust import tls_context, watched_files
+from exporter.threads import in_thread
+
+if TYPE_CHECKING:
+    import httpx
+
+MAX_BYTES = 64 << 20
+MAX_LINE_BYTES = 8 << 20  # etcd takes objects of 1.5 MiB
+MAX_ERROR_BYTES = 64 << 10
+TIMEOUT_SECONDS = 30.0
+CONNECT_SECONDS = 10.0
+MAX_RETRY_AFTER = 3600.0
+MAX_CONNECTIONS = 64
+_READ_BYTES = 64 << 10
+# A watch may be silent for minutes; a peer that is gone is noticed after 30 + 3 × 10 s.
+_KEEP_ALIVE = (
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 30),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 10),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
+)
+
+Stamp = tuple[int, int, int]
+
+
+class Asked(NamedTuple):
+    """One request that has ended. `resource` as "nodes" or "leases.coordination.k8s.io"; `status`
+    None: there was no whole answer."""
+
+    verb: str
+    resource: str
+    status: int | None
+    seconds: float
+
+
+class Request(NamedTuple):
+    """`where` names it in messages. What is "" in `query` is not sent; `body` None is none."""
+
+    where: str
+    verb: str
+    resource: str
+    method: str
+    path: str
+    query: Mapping[str, str] = {}
+    body: Any = None
+    content_type: str = "application/json"
+
+
+class Transport:
+    def __init__(
+        self,
+        access: Access,
+        clock: Clock,
+        role: str,
+        observe: Callable[[Asked], None] | None,
+        timeout: float,
+        max_bytes: int,
+    ) -> None:
+        self._access, self._clock = access, clock
+        self._agent = f"kernmesh/{__version__} ({role})"
+        self._observe = observe
+        self._timeout, self._max_bytes = timeout, max_bytes
+        self._opening = asyncio.Lock()
+        self._client: httpx.AsyncClient | None = None
+        self._retired: httpx.AsyncClient | None = None
+        self._stamps: tuple[Stamp | None, ...] = ()
+        self._token = access.token
+        self._token_stamp: Stamp | None = None
+
+    async def ask(self, request: Request) -> Object:
+        """The object that was answered. Raises ApiError."""
+        where = request.where
+        began, status = self._clock.monotonic(), None
+        try:
+            with self._failing(where):
+                async with asyncio.timeout(self._timeout), self._open(request) as answer:
+                    status = answer.status_code
+                    if status not in (200, 201, 202):
+                        raise await self._refusal(where, answer)
+                    content = await _body(where, answer, self._max_bytes)
+        except ApiError as error:
+            status = error.status
+            raise
+        finally:
+            self._tell(request, status, began)
+        found = _decode(where, content)
+        if not isinstance(found, dict):
+            raise ApiError(where, "what was answered is no object")
+        return found
+
+    @asynccontextmanager
+    async def lines(self, request: Request, seconds: float) -> AsyncIterator[AsyncIterator[Object]]:
+        """Objects, one a line, for so many seconds at most (a server that forgets to end is cut
+        off a while later). Entering means that the server has accepted. Raises ApiError."""
+        began, status = self._clock.monotonic(), None
+        async with AsyncExitStack() as stack:
+            try:
+                with self._failing(request.where):
+                    async with asyncio.timeout(self._timeout):
+                        answer = await stack.enter_async_context(self._open(request))
+                        if answer.status_code != 200:
+                            raise await self._refusal(request.where, answer)
+                status = answer.status_code
+            except ApiError as error:
+                status = error.status
+                raise
+            finally:
+                self._tell(request, status, began)
+            until = asyncio.get_running_loop().time() + seconds + self._timeout
+            yield self._lines(request.where, answer, until)
+
+    async def _lines(
+        self, where: str, answer: "httpx.Response", until: float
+    ) -> AsyncIterator[Object]:
+        """Only the reading is under the deadline, not what the reader does in between."""
+        _uncompressed(where, answer)
+        pieces = answer.aiter_raw()
+        rest = bytearray()
+        while True:
+            with self._failing(where):
+                async with asyncio.timeout_at(until):
+                    piece = await anext(pieces, None)
+            if piece is None:
+                break
+            rest += piece
+            if b"\n" in piece:
+                *lines, rest = rest.split(b"\n")
+                for line in lines:
+                    if line.strip():
+                        yield _decode(where, line)
+            if len(rest) > MAX_LINE_BYTES:
+                raise ApiError(where, f"a line is longer than {MAX_LINE_BYTES} bytes")
+        if rest.strip():
+            raise ApiError(where, "was cut in the middle of a line")
+
+    async def close(self) -> None:
+        for client in (self._client, self._retired):
+            if client is not None:
+                await client.aclose()
+        self._client = self._retired = None
+
+    def _tell(self, request: Request, status: int | None, began: float) -> None:
+        if self._observe is not None:
+            seconds = self._clock.monotonic() - began
+            self._observe(Asked(request.verb, request.resource, status, seconds))
+
+    @asynccontextmanager
+    async def _open(self, request: Request) -> AsyncIterator["httpx.Response"]:
+        """An answer whose head is there. After a 401 the request is made once more if the token's
+        file has another token by now."""
+        client = await self._connected()
+        # No compression: 64 KB of it may be 64 MB.
+        headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
+        content = None
+        if request.body is not None:
+            headers["Content-Type"] = request.content_type
+            content = json.encode(request.body)
+        server_name = self._access.server_name
+        for last in (False, True):
+            token = self._read_token()
+            if token:
+                headers["Authorization"] = f"Bearer {token}"
+            prepared = client.build_request(
+                request.method,
+                self._access.server + request.path,
+                params={name: value for name, value in request.query.items() if value},
+                content=content,
+                headers=headers,
+                extensions={"sni_hostname": server_name} if server_name else {},
+            )
+            answer = await client.send(prepared, stream=True)
+            try:
+                if answer.status_code == 401 and not last and self._read_token(True) != token:
+                    continue
+                yield answer
+                return
+            finally:
+                await answer.aclose()
+
+    async def _refusal(self, where: str, answer: "httpx.Response") -> ApiError:
+        """What a Status object says, or the beginning of whatever was answered."""
+        status = answer.status_code
+        if 300 <= status < 400:
+            return ApiError(where, "a redirect, which is not followed", status)
+        content = b""
+        with suppress(ApiError):  # the code says enough
+            content = await _body(where, answer, MAX_ERROR_BYTES)
+        said: Any = None
+        with suppress(DecodeError):
+            said = json.decode(content)
+        if not isinstance(said, dict):
+            text = content[:200].decode(errors="replace")
+            said = {"message": " ".join(text.split())}
+        return from_status(where, said, status, answer.headers.get("Retry-After"))
+
+    def _read_token(self, anew: bool = False) -> str:
+        """The kubelet exchanges a projected token long before it expires, and an application must
+        load it again (docs/tasks/configure-pod-container/configure-service-account)."""
+        file = self._access.token_file
+        if file is None:
+            return self._token
+        stamp = _stamp(file)
+        if anew or stamp is None or stamp != self._token_stamp:
+            try:
+                self._token = file.read_text("ascii").strip()
+            except (OSError, UnicodeDecodeError) as error:
+                reason = getattr(error, "strerror", None) or "is no text"
+                raise KernmeshError(f"{file}: the token cannot be read: {reason}") from error
+            self._token_stamp = stamp
+        return self._token
+
+    async def _connected(self) -> "httpx.AsyncClient":
+        async with self._opening:
+            stamps = tuple(map(_stamp, watched_files(self._access)))
+            if self._client is None or stamps != self._stamps:
+                client = await in_thread(self._make, "kubernetes client")
+                if self._retired is not None:
+                    await self._retired.aclose()
+                # What is under way on the old connections goes on, until the next exchange.
+                self._retired, self._client = self._client, client
+                self._stamps = stamps
+            return self._client
+
+    def _make(self) -> "httpx.AsyncClient":
+        import httpx
+
+        transport = httpx.AsyncHTTPTransport(
+            verify=tls_context(self._access),
+            trust_env=False,
+            limits=httpx.Limits(max_connections=MAX_CONNECTIONS, max_keepalive_connections=8),
+            socket_options=_KEEP_ALIVE,
+        )
+        return httpx.AsyncClient(
+            transport=transport,
+            follow_redirects=False,
+            trust_env=False,
+            timeout=httpx.Timeout(None, connect=CONNECT_SECONDS),  # the whole has its own
+            headers={"User-Agent": self._agent},
+        )
+
+    @contextmanager
+    def _failing(self, where: str) -> Iterator[None]:
+        """Whatever keeps an answer from coming, as an ApiError without a status."""
+        try:
+            yield
+        except ApiError:
+            raise
+        except KernmeshError as error:  # a token or a certificate that cannot be read
+            raise ApiError(where, str(error)) from error
+        except TimeoutError:
+            raise ApiError(where, f"{self._access.server}: no answer in time") from None
+        except Exception as error:
+            import httpx  # here by now, unless it was not this that failed
+
+            if not isinstance(error, httpx.HTTPError | httpx.InvalidURL | OSError):
+                raise
+            text = str(error) or type(error).__name__
+            raise ApiError(where, f"{self._access.server}: {text}") from error
+
+
+def from_status(
+    where: str, said: Object, status: int | None = None, retry_after: str | None = None
+) -> ApiError:
+    """docs/reference/kubernetes-api/common-definitions/status; `retry_after` is a header's, which
+    counts more than details.retryAfterSeconds. Of anything that is no Status, what there is."""
+    details = said.get("details")
+    seconds = _seconds(retry_after)
+    if seconds is None and isinstance(details, dict):
+        seconds = _seconds(details.get("retryAfterSeconds"))
+    if status is None:
+        code = said.get("code")
+        status = code if isinstance(code, int) else None
+    reason, message = said.get("reason"), said.get("message")
+    return ApiError(
+        where,
+        message[:500] if isinstance(message, str) and message else "no reason is given",
+        status,
+        reason if isinstance(reason, str) else "",
+        seconds,
+    )
+
+
+def _seconds(value: object) -> float | None:
+    """Seconds to wait; of a date, which the API never sends, None."""
+    if isinstance(value, str):
+        value = int(value) if value.isascii() and value.isdigit() and len(value) < 10 else None
+    if not isinstance(value, int) or value <= 0:
+        return None
+    return min(float(value), MAX_RETRY_AFTER)
+
+
+async def _body(where: str, answer: "httpx.Response", most: int) -> bytes:
+    _uncompressed(where, answer)
+    body = bytearray()
+    async for piece in answer.aiter_raw(_READ_BYTES):
+        body += piece
+        if len(body) > most:
+            raise ApiError(where, f"the answer is longer than {most} bytes, and is not read")
+    return bytes(body)
+
+
+def _uncompressed(where: str, answer: "httpx.Response") -> None:
+    packed = answer.headers.get("Content-Encoding", "identity")
+    if packed != "identity":
+        raise ApiError(where, f"compressed as {packed}, which was not asked for")
+
+
+def _decode(where: str, content: bytes | bytearray) -> Any:
+    try:
+        return json.decode(content)
+    except (DecodeError, RecursionError) as error:
+        raise ApiError(where, f"what was answered is no JSON: {error}") from error
+
+
+def _stamp(file: Path) -> Stamp | None:
+    """None where it cannot be seen; symbolic links are followed, as projected volumes need."""
+    try:
+        status = file.stat()
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_ino, status.st_size
