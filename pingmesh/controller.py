@@ -1,36 +1,26 @@
-"""The controller, put together: members, topology, pinglists, server; start, reload, stop.
+"""The controller, put together: members, topology, pinglists, the mesh's page.
 
-Replicas share nothing: each makes the same lists of the same members. This is the one module of
-pingmesh that serves HTTP, and so the one that knows exporter.web.
+Replicas share nothing: each makes the same lists of the same members. Starting, reloading and
+stopping are every role's (exporter/role.py).
 """
 
 import asyncio
 import logging
-import signal
-import socket
-import sys
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from starlette.routing import Router
+from starlette.routing import BaseRoute
+from starlette.types import ASGIApp
 
 from exporter import __version__
-from exporter.clock import SystemClock
 from exporter.errors import ConfigError, KernmeshError, Problem
-from exporter.hostfs import HostFs
 from exporter.memory import give_back
-from exporter.metrics import exposition
 from exporter.metrics.process import register_self
-from exporter.metrics.registry import Registry
-from exporter.metrics.reloads import Reloads
+from exporter.role import Options, Role, Show, Start, run
 from exporter.threads import in_thread
-from exporter.web.app import Gate, operating
 from exporter.web.clients import Clients
 from exporter.web.limits import Limits
-from exporter.web.listen import bind, urls
-from exporter.web.server import Server, serve
 from pingmesh.controller_config import ControllerConfig, load_controller
 from pingmesh.controller_metrics import ControllerCollector, Figures
 from pingmesh.inventory import FileSource, Roll
@@ -40,34 +30,15 @@ from pingmesh.pinglist import Pinglist, read_pinglist
 from pingmesh.serving import Pinglists
 from pingmesh.topology import Topology
 
-SWITCH_INTERVAL_SECONDS = 0.0002
-LIMITS = Limits(connections=512, idle_seconds=90.0, pipelined=64)
-"""Agents come every minute or so; who is idle makes room for who asks."""
-OTHERS = 32
-
 log = logging.getLogger(__name__)
 
 
-class Options(NamedTuple):
-    """What the command line says. `listen`, if any, replaces the file's."""
-
-    config: Path
-    listen: tuple[str, ...] = ()
-    lifecycle: bool = False
-    host: HostFs = HostFs()
-
-
-def run(options: Options, show: Callable[[str], None]) -> int:
-    """Runs until SIGTERM or SIGINT; 0 then. Raises KernmeshError where it cannot start.
-
-    `show` gets the one screen that says what is served, once that is known."""
+def run_controller(options: Options, show: Show) -> int:
+    """Runs until SIGTERM or SIGINT; 0 then. Raises KernmeshError where it cannot start."""
+    if options.config is None:
+        raise KernmeshError("--config: is missing, want controller.yaml")
     config = load_controller(options.config)
-    sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
-    controller = Controller(config, options)
-    controller.begin()
-    sockets = bind(options.listen or config.server.listen)
-    asyncio.run(controller.serve(sockets, show))
-    return 0
+    return run(Controller(options.config, config, options), config.server.listen, show)
 
 
 class Given(NamedTuple):
@@ -79,102 +50,70 @@ class Given(NamedTuple):
     custom_stamp: tuple[int, ...]
 
 
-class Controller:
-    """One per process; `begin`, then `serve` once."""
+class Controller(Role[Given]):
+    # Agents come every minute or so; who is idle makes room for who asks.
+    limits = Limits(connections=512, idle_seconds=90.0, pipelined=64)
 
-    def __init__(self, config: ControllerConfig, options: Options) -> None:
-        self._options = options
-        self._first = config
-        self._clock = SystemClock()
-        self._given: Given | None = None
+    def __init__(self, path: Path, config: ControllerConfig, options: Options) -> None:
+        """`config` is what `path` says. Reads the files that it names and makes the first topology.
+        Raises KernmeshError."""
+        super().__init__(options, config.server.lifecycle)
+        self._path, self._first = path, config  # what only a restart changes is as it says
         self._lists: Lists | None = None
         self._build_seconds: float | None = None
         self._builds = 0
         self._uncovered = 0
         self._custom_problem: str | None = None
-        self._stop = asyncio.Event()
-        self._changing = asyncio.Lock()
-        self._reloads = Reloads(self._clock)
-        self._server: Server | None = None
         self._pinglists: Pinglists | None = None
         self._mesh = MeshWatch(
-            config.mesh, lambda: self._lists, self.stale, self._clock, __version__
+            config.mesh, lambda: self._lists, self.stale, self.clock, __version__
         )
-        self._registry = self._make_registry()
-
-    def _make_registry(self) -> Registry:
-        registry = Registry(self._clock)
-        registry.register(ControllerCollector(self.figures), "controller")
-        registry.register(self._mesh, "mesh")
-        registry.register(self._reloads, "config")
-        registry.register(
-            Clients(lambda: self._server.connections if self._server else None), "clients"
+        self.register(
+            [
+                ("controller", ControllerCollector(self.figures)),
+                ("mesh", self._mesh),
+                ("config", self.reloads),
+                ("clients", Clients(self.connections)),
+            ],
         )
-        register_self(registry, self._options.host, __version__, "", "kernmesh_controller")
-        return registry
-
-    def begin(self) -> None:
-        """Reads all files and makes the first topology. Raises KernmeshError."""
-        self._given = self._read(self._first)
+        register_self(self.registry, options.host, __version__, "", "kernmesh_controller")
+        self._given = self._read(config)
         self._build(self._given)
 
-    async def serve(self, sockets: Sequence[socket.socket], show: Callable[[str], None]) -> None:
-        """Ends on SIGTERM or SIGINT."""
-        loop = asyncio.get_running_loop()
-        hangup = asyncio.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stop.set)
-        loop.add_signal_handler(signal.SIGHUP, hangup.set)
-        lifecycle = self._options.lifecycle or self._first.server.lifecycle
-        table = operating(
-            render=self._render,
-            negotiate=exposition.negotiate,
-            ready=lambda: None if self._lists else "the members are not known yet",
-            reload=self.reload if lifecycle else None,
-        )
-        others = Gate(Router([*table, *self._mesh.routes()], redirect_slashes=False), OTHERS)
-        self._pinglists = Pinglists(others, lambda: self._lists, self.stale)
-        self._server = Server(self._pinglists, LIMITS)
-        give_back()
-        async with asyncio.TaskGroup() as group:
-            besides = [
-                group.create_task(self._refresh()),
-                group.create_task(self._mesh.run()),
-                group.create_task(self._reload_on(hangup)),
-            ]
-            show(self._screen(urls(sockets)))
-            await serve(self._server, sockets, self._stop)
-            for task in besides:
-                task.cancel()
+    def routes(self) -> Sequence[BaseRoute]:
+        return self._mesh.routes()
 
-    async def reload(self) -> None:
-        """Reads everything anew. Raises KernmeshError where something is bad; all stays as it was
-        then, which /metrics says too."""
-        async with self._changing:
-            try:
-                given = await in_thread(
-                    lambda: self._read(load_controller(self._options.config)), "reload"
-                )
-            except KernmeshError as error:
-                problems = error.problems if isinstance(error, ConfigError) else (str(error),)
-                self._reloads.failed(str(problems[0]))
-                for problem in problems:
-                    log.error("reload refused: %s", problem)
-                raise
-            if given.config.server != self._first.server:
-                log.warning("server has changed, which takes effect at a restart")
-            self._given = given
-            await in_thread(lambda: self._build(given), "build")
-            self._mesh.configure(given.config.mesh)
-            self._reloads.succeeded()
-            log.info("reloaded", extra={"members": self.figures().members})
+    def front(self, app: ASGIApp) -> ASGIApp:
+        self._pinglists = Pinglists(app, lambda: self._lists, self.stale)
+        return self._pinglists
+
+    def tasks(self, start: Start) -> Sequence[Coroutine[Any, Any, None]]:
+        give_back()
+        start.show(self._screen(start.urls))
+        return [self._refresh(), self._mesh.run()]
+
+    def ready(self) -> str | None:
+        return None if self._lists else "the members are not known yet"
+
+    def read(self) -> Given:
+        return self._read(load_controller(self._path))
+
+    async def take(self, now: Given) -> Mapping[str, object]:
+        self._given = now
+        await in_thread(lambda: self._build(now), "build")
+        self._mesh.configure(now.config.mesh)
+        return {"members": self.figures().members}
+
+    def needs_restart(self, now: Given) -> Iterable[str]:
+        if now.config.server != self._first.server:
+            yield "server"
 
     def stale(self) -> str | None:
         """Why members may be out of date; None while they are not."""
-        given = self._given
-        if given is None or not given.roll.problems:
+        problems = self._given.roll.problems
+        if not problems:
             return None
-        name, problem = next(iter(given.roll.problems.items()))
+        name, problem = next(iter(problems.items()))
         return f"{name}: {problem}"
 
     def figures(self) -> Figures:
@@ -185,16 +124,16 @@ class Controller:
             uncovered=self._uncovered,
             build_seconds=self._build_seconds,
             builds=self._builds,
-            ages=given.roll.ages() if given else {},
-            away=dict(given.roll.problems) if given else {},
-            sources=given.roll.names if given else (),
+            ages=given.roll.ages(),
+            away=dict(given.roll.problems),
+            sources=given.roll.names,
             served=dict(self._pinglists.served) if self._pinglists else {},
         )
 
     def _read(self, config: ControllerConfig) -> Given:
         """Raises KernmeshError: nothing of it is taken then."""
         problems: list[Problem] = []
-        roll = Roll([FileSource(Path(config.inventory))], self._clock)
+        roll = Roll([FileSource(Path(config.inventory))], self.clock)
         roll.look()
         for error in roll.errors.values():
             if not isinstance(error, ConfigError):
@@ -213,7 +152,7 @@ class Controller:
 
     def _build(self, given: Given) -> None:
         """The lists as the members are now; what has not changed is taken over."""
-        started = self._clock.monotonic()
+        started = self.clock.monotonic()
         config, before = given.config, self._lists
         rules = config.topology.rules(custom_targets(given.custom))
         topology = Topology(given.roll.members(), rules, before.topology if before else None)
@@ -222,7 +161,7 @@ class Controller:
             topology.plan(id_)
         uncovered = topology.uncovered()
         self._lists = Lists(topology, shared, before)
-        self._build_seconds = self._clock.monotonic() - started
+        self._build_seconds = self.clock.monotonic() - started
         self._builds += 1
         if uncovered and uncovered != self._uncovered:
             log.warning(
@@ -234,15 +173,12 @@ class Controller:
 
     async def _refresh(self) -> None:
         while True:
-            given = self._given
-            await asyncio.sleep(given.config.refresh if given else 1.0)
-            async with self._changing:
+            await asyncio.sleep(self._given.config.refresh)
+            async with self.changing:
                 await in_thread(self._look, "refresh")
 
     def _look(self) -> None:
         given = self._given
-        if given is None:
-            return
         changed = given.roll.look()
         newer = self._look_custom(given)
         if newer is not None:
@@ -269,13 +205,6 @@ class Controller:
         self._custom_problem = None
         return given._replace(custom=custom, custom_stamp=stamp)
 
-    async def _reload_on(self, hangup: asyncio.Event) -> None:
-        while True:
-            await hangup.wait()
-            hangup.clear()
-            with suppress(KernmeshError):  # logged and counted where it was found
-                await self.reload()
-
     def _screen(self, where: Sequence[str]) -> str:
         now = self.figures()
         lines = [
@@ -284,11 +213,6 @@ class Controller:
             *(f"metrics: {url}/metrics   page: {url}/mesh" for url in where),
         ]
         return "\n".join(lines)
-
-    def _render(
-        self, accept: str, encoding: str, names: tuple[str, ...]
-    ) -> tuple[bytes, Mapping[str, str]]:
-        return exposition.render(self._registry, accept, encoding, names)
 
 
 def _stamp(path: Path) -> tuple[int, ...]:

@@ -45,8 +45,8 @@ def test_each_program_and_collector_has_its_line_or_its_reason() -> None:
 @pytest.mark.parametrize("nowhere", [">&-", ">/dev/full", "| true"])
 def test_nobody_who_could_read_it_is_no_reason_to_end(nowhere: str) -> None:
     script = (
-        "from exporter import cli, startup; from tests.test_startup import STATUS; "
-        "import sys; cli.show(startup.screen(STATUS, [])); "
+        "from exporter import startup; from exporter.commands.output import show; "
+        "from tests.test_startup import STATUS; import sys; show(startup.screen(STATUS, [])); "
         "print('alive', file=sys.stderr)"
     )
     shell = f'set -o pipefail; "$@" {nowhere}'

@@ -39,6 +39,10 @@ class Group(Protocol):
         """Name and collector, asked for at every scrape."""
 
 
+Named = tuple[str, Collector | Group]
+"""Its label in kernmesh_collector_*, and what collects."""
+
+
 class Outcome(NamedTuple):
     """How a collector's last turn went. `detail` is the error's or NoData's text, else ""."""
 

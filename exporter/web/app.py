@@ -1,4 +1,4 @@
-"""The agent's routes as a Starlette app over plain callables: it knows no eBPF and no registry.
+"""A role's routes as a Starlette app over plain callables: it knows no eBPF and no registry.
 
 What is asked for by scrapers and orchestrators (/metrics, /-/…) is always let in; the other
 pages have a limit of requests in flight, so that readers never stand in a scrape's way.
@@ -14,8 +14,6 @@ from starlette.routing import BaseRoute, Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from exporter.errors import KernmeshError
-from exporter.pages.landing import Status, landing_page
-from exporter.threads import in_thread
 from exporter.web.renders import Busy, Negotiate, Render, Renders
 
 CHUNK_BYTES = 128 * 1024
@@ -39,50 +37,22 @@ def create_app(
     *,
     render: Render,
     negotiate: Negotiate,
-    statistics: Callable[[str | None], str],
-    status: Callable[[], Status],
     ready: Callable[[], str | None],
     reload: Reload | None,
     routes: Sequence[BaseRoute] = (),
     others: int = OTHERS,
 ) -> ASGIApp:
-    """`ready()` is the reason why not, None when ready. `reload` None: lifecycle is off.
-    `statistics(window)` is JSON for what `?window=` says, None without it, and raises ValueError
-    for what is no window. `routes` come besides the built-in ones. `others`: requests in flight
-    that are neither /metrics nor health; one more gets 503. To be called in the loop that will
-    serve it."""
-
-    async def landing(_: Request) -> Response:
-        now = status()  # here, where the state belongs; only the template works in a thread
-        page = await in_thread(lambda: landing_page(now), "page")
-        return Body(page.encode(), headers=PAGE_HEADERS, media_type="text/html")
-
-    async def show_statistics(request: Request) -> Response:
-        window = request.query_params.get("window")
-        try:
-            # A day's window is milliseconds of sorting.
-            text = await in_thread(lambda: statistics(window), "statistics")
-        except ValueError as error:
-            return PlainTextResponse(f"window: {error}\n", 400)
-        return Response(text, media_type="application/json")
-
-    table: list[BaseRoute] = [
-        Route("/", landing),
-        Route("/statistics", show_statistics),
-        *operating(render=render, negotiate=negotiate, ready=ready, reload=reload),
-        *routes,
-    ]
-    return Gate(Router(table, redirect_slashes=False), others)
+    """`ready()` is the reason why not, None when ready. `reload` None: lifecycle is off. `routes`
+    are the role's own. `others`: requests in flight that are neither /metrics nor health; one more
+    gets 503. To be called in the loop that will serve it."""
+    table = _operating(render, negotiate, ready, reload)
+    return Gate(Router([*table, *routes], redirect_slashes=False), others)
 
 
-def operating(
-    *,
-    render: Render,
-    negotiate: Negotiate,
-    ready: Callable[[], str | None],
-    reload: Reload | None,
+def _operating(
+    render: Render, negotiate: Negotiate, ready: Callable[[], str | None], reload: Reload | None
 ) -> list[BaseRoute]:
-    """What every role serves to those who run it: /metrics and /-/…; see create_app."""
+    """What every role serves to those who run it: /metrics and /-/…"""
     renders = Renders(render, negotiate)
     reloading = asyncio.Lock()
 

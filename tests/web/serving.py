@@ -11,6 +11,7 @@ from exporter.pages.landing import DEFAULT_LINKS, Status
 from exporter.web.app import create_app
 from exporter.web.limits import Limits
 from exporter.web.listen import bind
+from exporter.web.pages import landing_route, statistics_route
 from exporter.web.server import Server
 
 WATCHDOG_SECONDS = 30.0
@@ -63,12 +64,13 @@ class Agent:
         defaults: dict[str, Any] = {
             "render": self.render,
             "negotiate": lambda accept, encoding: (accept, encoding),
-            "statistics": lambda window: '{"cpu_usage_active":6.80}',
-            "status": lambda: STATUS,
             "ready": lambda: None,
             "reload": None,
         }
-        self.app = create_app(**(defaults | options))
+        statistics = options.pop("statistics", lambda window: '{"cpu_usage_active":6.80}')
+        status = options.pop("status", lambda: STATUS)
+        own = (landing_route(status), statistics_route(statistics), *options.pop("routes", ()))
+        self.app = create_app(**(defaults | options), routes=own)
         self.server = Server(self.app, limits)
         [self.socket] = bind(["127.0.0.1:0"])
         self.port: int = self.socket.getsockname()[1]

@@ -1,0 +1,29 @@
+"""`kernmesh check`: every file that an agent would read, without privilege."""
+
+import argparse
+import sys
+
+from exporter.commands.flags import config_flag
+from exporter.errors import ConfigError, Problem
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    config_flag(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    from exporter.config import AgentConfig, load_agent
+    from exporter.ebpf.selection import check_all
+
+    problems: list[Problem] = []
+    try:
+        config = load_agent(arguments.config)
+    except ConfigError as error:
+        problems += error.problems
+        config = AgentConfig()  # what is shipped is checked all the same
+    problems += check_all(config.ebpf)
+    for problem in problems:
+        print(problem, file=sys.stderr)
+    if not problems:
+        print("ok")
+    return 1 if problems else 0

@@ -1,0 +1,1 @@
+"""The agent's parts: each module puts one together and says how it is chosen, run and closed."""

@@ -1,0 +1,54 @@
+"""Usage of node, pods and jobs over time, as a part of the agent: sampled, kept, shown."""
+
+from collections.abc import Iterable, Sequence
+
+from starlette.routing import BaseRoute
+
+from exporter.clock import Clock
+from exporter.config import AgentConfig
+from exporter.hostfs import HostFs
+from exporter.metrics.registry import Named
+from exporter.parts.part import Part
+from exporter.role import Start
+from exporter.threads import in_thread
+from exporter.usage.facts import NodeFacts
+from exporter.usage.history import History
+from exporter.usage.node import node_sources
+from exporter.usage.sampler import pause_until
+from exporter.usage.statistics import UsageCollector, statistics_json
+from exporter.usage.workloads import workloads
+from exporter.web.pages import statistics_route
+
+
+class UsagePart(Part):
+    """`history` is what others may read of it."""
+
+    def __init__(self, config: AgentConfig, clock: Clock, host: HostFs) -> None:
+        """Raises KernmeshError."""
+        self._work = workloads(host, config.usage, clock)
+        sources = (*node_sources(host), *self._work.sources)
+        self.history = History(clock, host, config.usage, sources)
+
+    def collectors(self) -> Iterable[Named]:
+        yield "usage", UsageCollector(self.history)
+        yield "node", NodeFacts(self.history)
+        yield "idle", self.history.idle
+        yield from self._work.collectors
+
+    def routes(self) -> Sequence[BaseRoute]:
+        return (statistics_route(lambda window: statistics_json(self.history, window)),)
+
+    async def run(self, start: Start) -> None:
+        await in_thread(self.history.begin, "usage")
+        await self.history.run(pause_until(start.stop))
+
+    def needs_restart(self, before: AgentConfig, now: AgentConfig) -> Iterable[str]:
+        if before.usage != now.usage:
+            yield "usage"
+
+    def problems(self) -> Iterable[str]:
+        if self.history.problem:
+            yield self.history.problem
+
+    def close(self) -> None:
+        self.history.close()

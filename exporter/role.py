@@ -1,0 +1,207 @@
+"""What every long-running role does alike: bind, serve, reload, stop.
+
+A role is a Role: its configuration, its collectors, its routes and its tasks; the rest is here
+and nowhere else. Knows no part of any role.
+"""
+
+import asyncio
+import logging
+import signal
+import socket
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from starlette.routing import BaseRoute
+from starlette.types import ASGIApp
+
+from exporter.clock import SystemClock
+from exporter.errors import ConfigError, KernmeshError
+from exporter.hostfs import HostFs
+from exporter.metrics import exposition
+from exporter.metrics.registry import Named, Registry
+from exporter.metrics.reloads import Reloads
+from exporter.threads import in_thread
+from exporter.web.app import create_app
+from exporter.web.connections import Connections
+from exporter.web.limits import Limits
+from exporter.web.listen import bind, urls
+from exporter.web.server import Server, serve
+
+# So that a render thread does not keep the loop waiting for Python's default 5 ms.
+SWITCH_INTERVAL_SECONDS = 0.0002
+
+C = TypeVar("C")
+Show = Callable[[str], None]
+"""Gets the one screen that says what is on, once that is known."""
+
+log = logging.getLogger(__name__)
+
+
+class Options(NamedTuple):
+    """What the command line says. `config` None: the defaults. `listen`, if any, replaces the
+    file's."""
+
+    config: Path | None = None
+    listen: tuple[str, ...] = ()
+    lifecycle: bool = False
+    host: HostFs = HostFs()
+
+
+class Start(NamedTuple):
+    """What tasks may want to know. `stop` is set when the role is told to end; whoever does not
+    heed it is cancelled when the server has ended."""
+
+    sockets: Sequence[socket.socket]
+    urls: Sequence[str]
+    stop: asyncio.Event
+    show: Show
+
+
+class Role(ABC, Generic[C]):
+    """One per process. C is what its files say, read together."""
+
+    limits = Limits()
+
+    def __init__(self, options: Options, lifecycle: bool) -> None:
+        """`lifecycle` is what the file says of it."""
+        self.options = options
+        self.clock = SystemClock()
+        self.registry = Registry(self.clock)
+        """What /metrics shows; the role fills it."""
+        self.reloads = Reloads(self.clock)
+        self.changing = asyncio.Lock()
+        """Held by a reload, and by whatever else must not see half of one."""
+        self._lifecycle = options.lifecycle or lifecycle
+        self._notes: tuple[str, ...] = ()
+        self._server: Server | None = None
+
+    # --- what a role is
+
+    @abstractmethod
+    def routes(self) -> Sequence[BaseRoute]:
+        """What it serves besides /metrics and /-/…; asked for once, in the loop."""
+
+    @abstractmethod
+    def tasks(self, start: Start) -> Sequence[Coroutine[Any, Any, None]]:
+        """What it does while it serves."""
+
+    @abstractmethod
+    def ready(self) -> str | None:
+        """Why it is not, None when it is."""
+
+    @abstractmethod
+    def read(self) -> C:
+        """What its files say now. Blocks; raises KernmeshError, and nothing is taken then."""
+
+    @abstractmethod
+    async def take(self, now: C) -> Mapping[str, object]:
+        """Goes on by this; what it returns is said in the log."""
+
+    @abstractmethod
+    def needs_restart(self, now: C) -> Iterable[str]:
+        """Keys that have changed since the start and that a running role cannot change."""
+
+    def front(self, app: ASGIApp) -> ASGIApp:
+        """The app that stands before all routes, where a role has one."""
+        return app
+
+    def close(self) -> None:
+        """Frees what it holds, however serving ended."""
+
+    # --- what every role does
+
+    def register(self, collectors: Iterable[Named]) -> None:
+        """By the name that kernmesh_collector_* have for them."""
+        for name, collector in collectors:
+            self.registry.register(collector, name)
+
+    def connections(self) -> Connections | None:
+        """None before the server runs."""
+        return None if self._server is None else self._server.connections
+
+    def problems(self) -> Iterator[str]:
+        """What the last reload left to say."""
+        if self.reloads.problem:
+            yield f"the last reload was refused and changed nothing: {self.reloads.problem}"
+        yield from self._notes
+
+    async def reload(self) -> None:
+        """Reads the files anew. Raises KernmeshError where they are bad; all stays as it was then,
+        which /metrics says too."""
+        async with self.changing:
+            try:
+                now = await in_thread(self.read, "reload")
+            except KernmeshError as error:
+                lines = error.problems if isinstance(error, ConfigError) else (error,)
+                self.reloads.failed(str(lines[0]))
+                for line in lines:
+                    log.error("reload refused: %s", line)
+                raise
+            self._notes = tuple(
+                f"{key} has changed, which takes effect when kernmesh is restarted"
+                for key in self.needs_restart(now)
+            )
+            for note in self._notes:
+                log.warning(note)
+            try:
+                said = await self.take(now)
+            except Exception as error:  # whatever it is, what runs goes on
+                reason = f"{type(error).__name__}: {error}"
+                self.reloads.failed(reason)
+                log.error("reload failed", exc_info=error)
+                raise KernmeshError(reason) from error
+            self.reloads.succeeded()
+            log.info("reloaded", extra=said)
+
+    async def serve(self, sockets: Sequence[socket.socket], show: Show) -> None:
+        """Ends on SIGTERM or SIGINT, with everything closed."""
+        stop, hangup = asyncio.Event(), asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        loop.add_signal_handler(signal.SIGHUP, hangup.set)
+        app = create_app(
+            render=self._render,
+            negotiate=exposition.negotiate,
+            ready=self.ready,
+            reload=self.reload if self._lifecycle else None,
+            routes=self.routes(),
+        )
+        self._server = Server(self.front(app), self.limits)
+        start = Start(sockets, urls(sockets), stop, show)
+        try:
+            async with asyncio.TaskGroup() as group:
+                besides = [
+                    group.create_task(each)
+                    for each in (*self.tasks(start), self._reload_on(hangup))
+                ]
+                await serve(self._server, sockets, stop)
+                for task in besides:
+                    task.cancel()
+        finally:
+            self.close()
+
+    async def _reload_on(self, hangup: asyncio.Event) -> None:
+        while True:
+            await hangup.wait()
+            hangup.clear()
+            with suppress(KernmeshError):  # logged and counted where it was found
+                await self.reload()
+
+    def _render(
+        self, accept: str, encoding: str, names: tuple[str, ...]
+    ) -> tuple[bytes, Mapping[str, str]]:
+        return exposition.render(self.registry, accept, encoding, names)
+
+
+def run(role: Role[Any], listen: Sequence[str], show: Show) -> int:
+    """Runs until SIGTERM or SIGINT; 0 then. `listen` is what the file says. Raises KernmeshError
+    where it cannot start."""
+    sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
+    sockets = bind(role.options.listen or listen)
+    asyncio.run(role.serve(sockets, show))
+    return 0
