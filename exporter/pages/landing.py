@@ -1,15 +1,14 @@
 """The landing page `/`: what is on, what is not and why, and where everything else is.
 
-Takes plain values, knows neither programs nor collectors. jinja2 (3 MB) is imported when the
-first page is asked for, not before: most agents are only ever scraped.
+Takes plain values, knows neither programs nor collectors.
 """
 
-import functools
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-if TYPE_CHECKING:
-    from jinja2 import Template
+from exporter.pages.template import render
+
+TEMPLATE = Path(__file__).with_name("landing.html.j2")
 
 
 class ProgramRow(NamedTuple):
@@ -59,7 +58,8 @@ DEFAULT_LINKS = (
 
 def landing_page(status: Status) -> str:
     """The whole page as HTML; every value is escaped."""
-    return _template().render(
+    return render(
+        TEMPLATE,
         status=status,
         uptime=uptime_text(status.uptime_seconds),
         running=sum(row.hook is not None for row in status.programs),
@@ -75,16 +75,3 @@ def uptime_text(seconds: float) -> str:
         if count or parts or unit == "s":
             parts.append(f"{count} {unit}")
     return " ".join(parts[:2])
-
-
-@functools.cache
-def _template() -> "Template":
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    return Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    ).get_template("landing.html.j2")

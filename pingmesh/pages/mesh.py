@@ -1,21 +1,19 @@
 """The page /mesh: what stands out, the heat map, who is silent. Readable without JavaScript.
 
-Takes a Reading, knows no sources. jinja2 is imported when the first page is asked for.
+Takes a Reading, knows no sources.
 """
 
-import functools
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 from urllib.parse import urlencode
 
+from exporter.pages.template import render
 from pingmesh.mesh import Cell, Matrix
 from pingmesh.mesh_reading import Reading
 from pingmesh.topology import RackId
 
-if TYPE_CHECKING:
-    from jinja2 import Template
-
+TEMPLATE = Path(__file__).with_name("mesh.html.j2")
 MOST_RACKS = 60
 """More of them are shown zone by zone: a heat map of 200 × 200 is no page."""
 MOST_SILENT = 50
@@ -83,7 +81,8 @@ def choose(reading: Reading, asking: Asking) -> tuple[Matrix, Sheet]:
 def mesh_page(reading: Reading | None, sheet: Sheet | None, stale: str | None, version: str) -> str:
     """The whole page as HTML; every value is escaped. `reading` None: there was none yet."""
     silent = reading.silent if reading else ()
-    return _template().render(
+    return render(
+        TEMPLATE,
         reading=reading,
         sheet=sheet,
         stale=stale,
@@ -151,16 +150,3 @@ def _ms(p99: float | None) -> str:
     if p99 is None:
         return ""
     return f"{p99:.0f}" if p99 >= 10 else f"{p99:.1f}" if p99 >= 1 else f"{p99:.2f}"
-
-
-@functools.cache
-def _template() -> "Template":
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    return Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    ).get_template("mesh.html.j2")
