@@ -33,6 +33,8 @@ class Subject(NamedTuple):
 
 
 NODE = Subject("node", "")
+ALL_JOBS = Subject("app", "")
+"""What is asked of all jobs together: slo_min and slo_max."""
 
 
 class View(Protocol):

@@ -10,7 +10,18 @@ from typing import Literal, NamedTuple
 from exporter.interference.model import Scope
 
 Unit = Literal[
-    "cores", "ratio", "bytes", "kibps", "kbps", "bps", "per second", "seconds", "ms", "count", "cpi"
+    "cores",
+    "ratio",
+    "bytes",
+    "kibps",
+    "kbps",
+    "bps",
+    "per second",
+    "seconds",
+    "ms",
+    "count",
+    "cpi",
+    "its own",
 ]
 
 
@@ -37,6 +48,12 @@ def _device(name: str, unit: Unit, text: str, high: float | None = None) -> Vari
 
 def _container(name: str, unit: Unit, text: str, high: float | None = None) -> Variable:
     return Variable(name, "container", unit, text, high=high)
+
+
+def _job(name: str, unit: Unit, text: str) -> Variable:
+    """Known as name[metric]: a job may report several."""
+    high = 1.0 if unit == "ratio" else None
+    return Variable(name, "app", unit, text, low=None, high=high, per_device=True)
 
 
 _PSI = tuple(
@@ -86,6 +103,7 @@ VARIABLES: tuple[Variable, ...] = (
     _container("memory_total_usage", "bytes", "memory charged to it"),
     _container("memory_working_set_usage", "bytes", "memory less inactive files"),
     _container("memory_cache_usage", "bytes", "page cache charged to it"),
+    _container("memory_limit", "bytes", "memory that it may have; unknown where there is no limit"),
     _container("listen_overflows", "per second", "connections that a full backlog lost"),
     _container("rx_bps", "bps", "bytes received per second"),
     _container("tx_bps", "bps", "bytes sent per second"),
@@ -103,7 +121,9 @@ VARIABLES: tuple[Variable, ...] = (
     _container("cpi", "cpi", "cycles per instruction"),
     _container("nr_processes", "count", "processes"),
     _container("forks", "per second", "processes and threads made"),
-    Variable("slack", "app", "ratio", "(slo − value) / slo", low=None, high=1.0),
+    _job("value", "its own", "what the job reports of a metric, in the metric's own unit"),
+    _job("slo", "its own", "what the metric's value should be at most"),
+    _job("slack", "ratio", "(slo − value) / slo"),
     Variable("slo_min", "app", "ratio", "least slack of all jobs", low=None, high=1.0),
     Variable("slo_max", "app", "ratio", "greatest slack of all jobs", low=None, high=1.0),
 )
