@@ -18,7 +18,7 @@ from exporter.metrics.table import FastFamily, Shape
 from pingmesh.connectionlane import ConnectionLane
 from pingmesh.flight import Flight
 from pingmesh.guard import Guard
-from pingmesh.metrics import Board, Facts, Tally
+from pingmesh.metrics import MAX_CLASSES, Board, Facts, Tally
 from pingmesh.packetlane import PacketLane, Settings
 from pingmesh.pinglist import (
     Setting,
@@ -32,7 +32,7 @@ from pingmesh.probe import Outcome, Probe, probes
 from pingmesh.probes.udp import Responder
 from pingmesh.resolve import Lookup, Resolver, SystemLookup
 from pingmesh.schedule import Plan
-from pingmesh.source import Read, Source
+from pingmesh.source import Read, Source, SourceError
 from pingmesh.trace import Tracer
 
 PACKETS, CONNECTIONS = "packets", "connections"
@@ -53,6 +53,12 @@ _READS = Shape(
     "pingmesh_pinglist_reads_total",
     "Turns at the pinglist's source by result (new, same, failed).",
     ["result"],
+)
+_FAILURES = Shape(
+    "counter",
+    "pingmesh_pinglist_failures_total",
+    "Turns at the pinglist's source that failed, by reason.",
+    ["reason"],
 )
 _STRAYS = Shape(
     "counter", "pingmesh_strays_total", "Packets that counted for no probe, by kind.", ["kind"]
@@ -82,6 +88,7 @@ class Mesh:
         source: Source | None,
         guard: Guard,
         max_pps: int,
+        max_classes: int = MAX_CLASSES,
         lookup: Lookup | None = None,
         tidy: Callable[[], None] = lambda: None,
     ) -> None:
@@ -90,7 +97,7 @@ class Mesh:
         self._clock, self._source, self._guard, self._max_pps = clock, source, guard, max_pps
         self._lookup = lookup or SystemLookup()
         self._tidy = tidy
-        self.board = Board(clock)
+        self.board = Board(clock, max_classes)
         self._tracer = Tracer(clock)
         self._packets: PacketLane | None = None
         self._connections: ConnectionLane | None = None
@@ -101,6 +108,7 @@ class Mesh:
         self._count = 0
         self._failures = 0
         self._reads: Counter[str] = Counter()
+        self._reasons: Counter[str] = Counter()
         self._strays: Counter[str] = Counter()
         self._overflow = self._jumps = 0
         self._problem: str | None = None
@@ -133,6 +141,11 @@ class Mesh:
         """What a user should know, for the page and the first screen."""
         if self._problem is not None:
             yield f"pingmesh: {self._problem}"
+        if self.board.folded:
+            yield (
+                f"pingmesh: more than {self.board.max_classes} classes of targets (probe, zone and "
+                f"rack): {self.board.folded} are counted as other; see pingmesh.max_classes"
+            )
         yield from (f"pinglist: {note}" for note in self._notes)
 
     async def _turn(self, source: Source) -> None:
@@ -155,6 +168,7 @@ class Mesh:
     def _failed(self, source: Source, error: KernmeshError) -> None:
         self._failures += 1
         self._reads["failed"] += 1
+        self._reasons[error.reason if isinstance(error, SourceError) else "content"] += 1
         problems = error.problems if isinstance(error, ConfigError) else (error,)
         text = str(problems[0])
         kept = "the last good list is kept" if self._probing else "nothing is probed"
@@ -253,6 +267,8 @@ class Mesh:
                 yield FastFamily.of(_TARGETS, {(): float(self._count)})
             reads = {(r,): float(self._reads[r]) for r in ("new", "same", "failed")}
             yield FastFamily.of(_READS, reads)
+            if reasons := dict(self._reasons):
+                yield FastFamily.of(_FAILURES, {(r,): float(n) for r, n in reasons.items()})
             strays = self._strays + (lane.strays if lane else Counter())
             if strays:
                 yield FastFamily.of(_STRAYS, {(k,): float(n) for k, n in strays.items()})

@@ -20,14 +20,20 @@ SHORTEST_REFRESH = Duration("1s")
 
 
 class ControllerServer(Struct, frozen=True, forbid_unknown_fields=True):
-    """The HTTP server; `lifecycle` lets POST /-/reload reload."""
+    """The HTTP server. `web_config` is a file as Prometheus exporters read it (TLS, users);
+    `lifecycle` lets POST /-/reload reload."""
 
     listen: Annotated[tuple[ListenAddress, ...], Meta(min_length=1)] = (ListenAddress(":9115"),)
+    web_config: Text | None = None
     lifecycle: bool = False
 
     def faults(self) -> Iterator[Fault]:
         for index in doubles([text for text in self.listen if not text.endswith(":0")]):
             yield Fault(("listen", index), "is there twice", self.listen[index])
+        if self.web_config is not None:  # serving in the clear what was to be encrypted: no
+            problem = "this version has no TLS and no users"
+            want = "null, and a proxy in front"
+            yield Fault(("web_config",), problem, self.web_config, want)
 
 
 class TopologyRules(Struct, frozen=True, forbid_unknown_fields=True):

@@ -23,7 +23,9 @@ BOUNDS = (
     0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.002, 0.004, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25,
     0.5, 1.0, 2.5,
 )  # fmt: skip
-MAX_CLASSES = 128
+MAX_CLASSES = 512
+"""An agent of 10,000 nodes in 200 racks probes some 75 racks, one of 10,000 in racks of 16 some
+220; each class has about 22 series."""
 MAX_NUMBERED = 100
 """Targets whose own numbers (clock offset, certificate) are exported, per number."""
 DROP_WINDOW_SECONDS = 600.0
@@ -157,8 +159,10 @@ class Board:
     """Collector of all lanes. Lanes publish from the loop; a scrape reads in its thread: what it
     reads is replaced, not changed, or is a single number."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, max_classes: int = MAX_CLASSES) -> None:
         self._clock = clock
+        self.max_classes = max_classes
+        self._folded: set[ClassKey] = set()
         self._tallies: dict[ClassKey, Tally] = {}
         self._phases: dict[tuple[str, str], Tally] = {}
         self._skipped: Counter[tuple[str, str]] = Counter()
@@ -176,10 +180,16 @@ class Board:
     def _tally(self, key: ClassKey) -> Tally:
         found = self._tallies.get(key)
         if found is None:
-            if len(self._tallies) >= MAX_CLASSES:
+            if len(self._tallies) >= self.max_classes:
+                self._folded.add(key)
                 key = (key[0], *[OTHER] * 4)  # type: ignore[assignment] # five it is
             found = self._tallies.setdefault(key, Tally())
         return found
+
+    @property
+    def folded(self) -> int:
+        """Classes that found no room and are counted as "other"."""
+        return len(self._folded)
 
     def publish(
         self,
@@ -221,9 +231,10 @@ class Board:
             else:
                 results["skipped"] += 1
                 self._skipped[probes[index].kind, reason] += 1
+        now = self._clock.monotonic()  # the wall clock may be set
         for tally in {id(tally): tally for tally in tallies}.values():
             sent, lost = before[id(tally)]
-            tally.note(facts.ended, tally.sent - sent, tally.lost.total() - lost)
+            tally.note(now, tally.sent - sent, tally.lost.total() - lost)
         numbers = self._outcomes(probes, tallies, outcomes)
         self._rounds[lane] += 1
         self._last[lane] = _Last(facts, fails, slow, numbers, results, reasons)
@@ -290,7 +301,7 @@ class Board:
             yield _histogram(_RTT, tallies)
             yield FastFamily.of(_PROBES, {key: float(t.sent) for key, t in tallies.items()})
             yield from _some(_LOST, dict(_losses(tallies)))
-            yield from _some(_DROP, dict(_drops(tallies, self._clock.wall())))
+            yield from _some(_DROP, dict(_drops(tallies, self._clock.monotonic())))
             retransmits = {k: float(t.retransmits) for k, t in tallies.items() if k[0] == "tcp"}
             yield from _some(_RETRANSMITS, retransmits)
         if self._phases:

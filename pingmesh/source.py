@@ -9,15 +9,14 @@ import asyncio
 import random
 import zlib
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Protocol
-from urllib.parse import quote, urlsplit
+from typing import NamedTuple, Protocol
+from urllib.parse import quote
 
+from exporter.config.pingmesh import ClientTls
 from exporter.errors import ConfigError, KernmeshError
 from exporter.threads import in_thread
 from pingmesh.pinglist import Pinglist, digest, read_pinglist
-
-if TYPE_CHECKING:
-    import httpx
+from pingmesh.pullclient import BadFile, PullClient, tls_problem
 
 LOOK_SECONDS = 2.0
 PULL_SECONDS = 60.0
@@ -25,6 +24,11 @@ FIRST_RETRY_SECONDS = 5.0
 JITTER = 0.2
 PULL_TIMEOUT = 15.0
 MAX_BYTES = 16 << 20
+REASONS = (
+    *("file", "content", "connect", "tls", "auth", "timeout", "redirect", "status", "size"),
+    "answer",
+)
+"""Of failures: a file that cannot be read; what came is no pinglist; …; "answer" is broken HTTP."""
 
 
 class Read(NamedTuple):
@@ -32,6 +36,22 @@ class Read(NamedTuple):
 
     pinglist: Pinglist
     hash: str
+
+
+class SourceError(KernmeshError):
+    """Why a turn gave no list: one line, and `reason`, one of REASONS, to count by."""
+
+    def __init__(self, reason: str, text: str) -> None:
+        self.reason = reason
+        super().__init__(text)
+
+
+class _Refused(Exception):
+    """An answer that is none of a controller with a list for us."""
+
+    def __init__(self, reason: str, text: str) -> None:
+        self.reason = reason
+        super().__init__(text)
 
 
 class Source(Protocol):
@@ -65,7 +85,7 @@ class FileSource:
             status = self._path.stat()
         except OSError as error:
             self._seen = None
-            raise KernmeshError(f"{self.name}: cannot be read: {error.strerror}") from error
+            raise SourceError("file", f"{self.name}: cannot be read: {error.strerror}") from error
         stamp = (status.st_mtime_ns, status.st_size, status.st_ino)
         if stamp == self._seen:
             return None
@@ -83,16 +103,21 @@ def _read_file(path: Path) -> tuple[Pinglist, str]:
 
 
 class PullSource:
-    """`<url>/pinglist/<node>` of a controller; `ca` is a file of certificates to trust."""
+    """`<url>/pinglist/<node>` of a controller."""
 
     def __init__(
-        self, url: str, node: str, period: float = PULL_SECONDS, ca: Path | None = None
+        self,
+        url: str,
+        node: str,
+        period: float = PULL_SECONDS,
+        tls: ClientTls = ClientTls(),  # noqa: B008 # frozen
+        bearer_token_file: str | None = None,
     ) -> None:
         self.name = f"{url.rstrip('/')}/pinglist/{quote(node, safe='')}"
         self.fails_closed: int | None = 3
-        self._period, self._ca = period, ca
+        self._period = period
         self._etag: str | None = None
-        self._client: httpx.AsyncClient | None = None
+        self._client = PullClient(self.name, PULL_TIMEOUT, tls, bearer_token_file)
 
     async def read(self) -> Read | None:
         import httpx
@@ -101,11 +126,24 @@ class PullSource:
             async with asyncio.timeout(PULL_TIMEOUT):
                 answer = await self._pull()
         except TimeoutError:
-            raise KernmeshError(f"{self.name}: no answer in {PULL_TIMEOUT:g} s") from None
+            await self.close()
+            raise self._failure("timeout", f"no answer in {PULL_TIMEOUT:g} s") from None
+        except BadFile as error:
+            raise SourceError("file", str(error)) from error
+        except _Refused as error:
+            await self.close()
+            raise self._failure(error.reason, str(error)) from error
         except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError, zlib.error) as error:
             await self.close()  # the next turn begins with a new connection
-            text = str(error) or type(error).__name__
-            raise KernmeshError(f"{self.name}: {text}") from error
+            if (problem := tls_problem(error)) is not None:
+                raise self._failure("tls", problem) from error
+            reason = "connect" if isinstance(error, httpx.ConnectError) else "answer"
+            problem = str(error) or "the connection was cut before there was an answer"
+            if isinstance(error, httpx.ReadError) and self.name.startswith("https:"):
+                # TLS 1.3: a server looks at our certificate after we have begun to speak, and what
+                # it says then is lost when it hangs up at once.
+                problem += " (does it want another certificate? pingmesh.tls.cert_file)"
+            raise self._failure(reason, problem) from error
         if answer is None:
             return None
         body, etag = answer
@@ -114,27 +152,34 @@ class PullSource:
                 lambda: Read(read_pinglist(body, self.name), digest(body)), "pinglist"
             )
         except ConfigError as error:
-            raise KernmeshError(str(error.problems[0])) from error
+            raise SourceError("content", str(error.problems[0])) from error
         self._etag = etag
         return found
 
+    def _failure(self, reason: str, problem: str) -> "SourceError":
+        return SourceError(reason, f"{self.name}: {problem}")
+
     async def _pull(self) -> tuple[bytes, str | None] | None:
-        if self._client is None:
-            self._client = await in_thread(self._open, "pinglist client")
-        client = self._client
-        headers = {"Accept": "application/yaml, text/yaml;q=0.9", "Accept-Encoding": "gzip"}
+        client, credentials = await self._client.open()
+        headers = {
+            "Accept": "application/yaml, text/yaml;q=0.9",
+            "Accept-Encoding": "gzip",
+            **credentials,
+        }
         if self._etag is not None:
             headers["If-None-Match"] = self._etag
-        async with client.stream("GET", self.name, headers=headers) as answer:
-            if answer.status_code == 304 and self._etag is not None:
+        async with client.stream(
+            "GET", self.name, headers=headers, extensions=self._client.extensions
+        ) as answer:
+            status = answer.status_code
+            if status == 304 and self._etag is not None:
                 return None
-            if answer.status_code != 200:
-                what = (
-                    "a redirect, which is not followed"
-                    if answer.has_redirect_location
-                    else "no list"
-                )
-                raise ValueError(f"{what}: HTTP {answer.status_code}")
+            if answer.has_redirect_location:
+                raise _Refused("redirect", f"a redirect, which is not followed: HTTP {status}")
+            if status in (401, 403):
+                raise _Refused("auth", f"it does not let us in: HTTP {status}")
+            if status != 200:
+                raise _Refused("status", f"no list: HTTP {status}")
             body = bytearray()
             packed = answer.headers.get("Content-Encoding", "identity") == "gzip"
             unpack = zlib.decompressobj(31)
@@ -142,25 +187,11 @@ class PullSource:
                 room = MAX_BYTES + 1 - len(body)
                 body += unpack.decompress(piece, room) if packed else piece
                 if len(body) > MAX_BYTES:
-                    raise ValueError(f"longer than {MAX_BYTES >> 20} MiB")
+                    raise _Refused("size", f"longer than {MAX_BYTES >> 20} MiB")
             return bytes(body), answer.headers.get("ETag")
 
-    def _open(self) -> "httpx.AsyncClient":
-        import ssl
-
-        import httpx
-
-        verify: bool | ssl.SSLContext = False
-        if urlsplit(self.name).scheme == "https":
-            verify = ssl.create_default_context(cafile=self._ca and str(self._ca))
-        return httpx.AsyncClient(
-            verify=verify, follow_redirects=False, timeout=PULL_TIMEOUT, trust_env=False
-        )
-
     async def close(self) -> None:
-        if self._client is not None:
-            await self._client.aclose()
-            self._client = None
+        await self._client.close()
 
     def pause(self, failures: int) -> float:
         """Jittered, so that a mesh's agents do not come all at once."""

@@ -8,43 +8,51 @@ from pathlib import Path
 from starlette.routing import BaseRoute
 
 from exporter.clock import Clock
-from exporter.errors import KernmeshError
+from exporter.config import line_of
+from exporter.config.pingmesh import Pingmesh
+from exporter.errors import ConfigError, Problem
 from pingmesh.agent import Mesh
 from pingmesh.guard import Guard
 from pingmesh.ondemand import probe_route
+from pingmesh.pinglist import read_pinglist
+from pingmesh.pullclient import BadFile, read_token, tls_context
 from pingmesh.source import FileSource, PullSource, Source
 
 
 def make_mesh(
-    clock: Clock,
-    *,
-    pinglist: str | None,
-    controller: str | None,
-    allow: Sequence[str],
-    deny: Sequence[str],
-    max_pps: int,
-    node: str | None,
-    tidy: Callable[[], None],
+    clock: Clock, config: Pingmesh, *, node: str | None, tidy: Callable[[], None]
 ) -> Mesh:
     """`node` is this node's name at the controller, None: the host's. A list that is pulled passes
-    `allow` and `deny`; a file is the administrator's own. `tidy` gives memory back. Raises
-    KernmeshError."""
-    if pinglist is not None and controller is not None:
-        raise KernmeshError(
-            "pingmesh.pinglist and pingmesh.controller are both set: take one of them out"
-        )
-    try:
-        guard = Guard(allow, deny)
-    except ValueError as error:
-        raise KernmeshError(f"pingmesh.allow, pingmesh.deny: {error}") from error
+    `allow` and `deny`; a file is the administrator's own. `tidy` gives memory back."""
     source: Source | None = None
-    if pinglist is not None:
-        source, listed = FileSource(Path(pinglist)), Guard()
-    elif controller is not None:
-        source, listed = PullSource(controller, node or platform.node()), guard
-    else:
-        listed = guard
-    return Mesh(clock, source, listed, max_pps, tidy=tidy)
+    listed = Guard(config.allow, config.deny)
+    if config.pinglist is not None:
+        source, listed = FileSource(Path(config.pinglist)), Guard()
+    elif config.controller is not None:
+        source = PullSource(
+            config.controller,
+            node or platform.node(),
+            tls=config.tls,
+            bearer_token_file=config.bearer_token_file,
+        )
+    return Mesh(clock, source, listed, config.max_pps, config.max_classes, tidy=tidy)
+
+
+def check(config: Pingmesh, file: Path) -> Iterator[Problem]:
+    """What is wrong in the files that section pingmesh of this file names: a pinglist, the CA,
+    our certificate and key, the token. None of it keeps an agent from starting."""
+    if config.pinglist is not None:
+        try:
+            read_pinglist(Path(config.pinglist))
+        except ConfigError as error:
+            yield from error.problems
+    token_file = config.bearer_token_file
+    for look in (lambda: tls_context(config.tls), lambda: token_file and read_token(token_file)):
+        try:
+            look()
+        except BadFile as error:
+            path = f"pingmesh.{error.key}"
+            yield Problem(str(file), line_of(file, path), path, f"{error.path}: {error.problem}")
 
 
 def probe_page(allow: Sequence[str], deny: Sequence[str]) -> BaseRoute:

@@ -14,10 +14,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     from exporter.config import AgentConfig, load_agent
     from exporter.ebpf.selection import check_all
+    from pingmesh.start import check as check_pingmesh
 
     problems: list[Problem] = []
     try:
         config = load_agent(arguments.config)
+        if arguments.config is not None:
+            problems += check_pingmesh(config.pingmesh, arguments.config)
     except ConfigError as error:
         problems += error.problems
         config = AgentConfig()  # what is shipped is checked all the same

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from exporter.config.convert import Fault, doubles
 from exporter.config.load import line_of, load_yaml
+from exporter.config.pingmesh import Pingmesh
 from exporter.config.scalars import Duration, HttpUrl, ListenAddress, Regexp
 from exporter.errors import ConfigError, Problem
 from exporter.usage import grammar
@@ -170,18 +171,6 @@ class Usage(Struct, frozen=True, forbid_unknown_fields=True):
             if 0 < window < self.interval:
                 want = f"at least interval ({self.interval})"
                 yield Fault(path, "window too short", metric.name, want, also=(("interval",),))
-
-
-class Pingmesh(Struct, frozen=True, forbid_unknown_fields=True):
-    """Probes between nodes. `pinglist` is a file, `controller` the URL of a controller that
-    serves one; `allow` and `deny` say what /probe may reach."""
-
-    pinglist: Text | None = None
-    controller: HttpUrl | None = None
-    responder: bool = True
-    allow: tuple[Text, ...] = ()
-    deny: tuple[Text, ...] = ("link-local", "metadata")
-    max_pps: AtLeastOne = 2000
 
 
 class Interference(Struct, frozen=True, forbid_unknown_fields=True):

@@ -408,6 +408,10 @@ def test_custom_targets_are_followed_and_kept_when_they_go_bad(tmp_path: Path) -
             "{folder}/bad.yaml:1: nodes: ",
         ),
         ("", "{folder}/controller.yaml:1: inventory: is missing"),
+        (
+            "inventory: {folder}/good.yaml\nserver: {{web_config: web.yaml}}\n",
+            "{folder}/controller.yaml:2: server.web_config: this version has no TLS and no users",
+        ),
     ],
 )
 def test_a_controller_that_cannot_start_says_why_in_lines(

@@ -2,7 +2,8 @@
 
 import pytest
 
-from pingmesh.guard import Guard
+from exporter.config.pingmesh import REACH_WORDS
+from pingmesh.guard import WORDS, Guard
 
 DEFAULT = ("link-local", "metadata")
 
@@ -54,3 +55,7 @@ def test_a_name_is_no_address() -> None:
 def test_an_entry_that_is_no_network_is_refused_by_name(word: str) -> None:
     with pytest.raises(ValueError, match="no network, got"):
         Guard((word,))
+
+
+def test_the_words_that_agent_yaml_takes_are_the_guard_s() -> None:
+    assert set(REACH_WORDS) == set(WORDS)

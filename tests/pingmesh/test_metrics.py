@@ -15,8 +15,9 @@ FACTS = Facts(ended=1_700_000_000.0, duration=9.0, period=10.0, lateness=0.01, d
 class Mesh:
     """A board and a list; `round` publishes one round of results, seconds or reasons."""
 
-    def __init__(self, text: str) -> None:
-        self.board = Board(FakeClock())
+    def __init__(self, text: str, max_classes: int = MAX_CLASSES) -> None:
+        self.clock = FakeClock()
+        self.board = Board(self.clock, max_classes)
         self.probes = probes(targets(read_pinglist(text.encode())))
         self.tallies = self.board.tallies(self.probes, {"zone": "here", "rack": "r1"})
 
@@ -104,6 +105,17 @@ def test_losses_are_counted_by_reason_and_the_drop_rate_follows() -> None:
     ]
 
 
+@pytest.mark.parametrize("step", [-86_400.0, 86_400.0])
+def test_a_wall_clock_that_is_set_changes_no_drop_rate(step: float) -> None:
+    mesh = Mesh("mesh: {a: {ips: [h1, h2]}}")
+    mesh.round(0.1, "timeout")
+    mesh.clock.set_wall(mesh.clock.wall() + step)
+    [line] = mesh.lines("pingmesh_drop_ratio")
+    assert line.endswith(" 0.5")
+    mesh.clock.advance(601.0)
+    assert mesh.lines("pingmesh_drop_ratio") == []
+
+
 def test_round_trips_are_in_buckets_by_zone_and_rack() -> None:
     mesh = Mesh("mesh: {a: {ips: [h1, h2], labels: {zone: z, rack: r2}}, b: {ips: [h3]}}")
     mesh.round(0.00005, 0.0045, 9.0)
@@ -119,14 +131,23 @@ def test_round_trips_are_in_buckets_by_zone_and_rack() -> None:
     assert total == pytest.approx(0.00455)
 
 
-def test_classes_are_bounded_and_the_rest_is_other() -> None:
+def test_classes_are_bounded_by_the_setting_and_the_rest_is_other() -> None:
     groups = ", ".join(f"g{n}: {{ips: [h{n}], labels: {{rack: r{n}}}}}" for n in range(500))
-    mesh = Mesh(f"mesh: {{{groups}}}")
+    mesh = Mesh(f"mesh: {{{groups}}}", max_classes=128)
     mesh.round(*[0.001] * 500)
     lines = mesh.lines("pingmesh_probes_total")
-    assert len(lines) == MAX_CLASSES + 1
+    assert len(lines) == 128 + 1
     [other] = [line for line in lines if 'target_rack="other"' in line]
-    assert other.endswith(f" {500 - MAX_CLASSES}.0")
+    assert other.endswith(f" {500 - 128}.0")
+    assert mesh.board.folded == 500 - 128
+
+
+def test_the_racks_of_a_large_mesh_have_series_of_their_own() -> None:
+    groups = ", ".join(f"g{n}: {{ips: [h{n}], labels: {{rack: r{n}}}}}" for n in range(400))
+    mesh = Mesh(f"mesh: {{{groups}}}")
+    mesh.round(*[0.001] * 400)
+    assert len(mesh.lines("pingmesh_probes_total")) == 400
+    assert mesh.board.folded == 0
 
 
 def test_a_target_in_two_groups_is_probed_once_and_has_both_series() -> None:

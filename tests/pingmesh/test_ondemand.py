@@ -115,6 +115,10 @@ def test_an_agent_probes_its_pinglist_and_exports_what_the_original_does(tmp_pat
 
 
 def test_an_agent_with_a_bad_guard_says_so_and_ends(tmp_path: Path) -> None:
-    with running("--config", configured(tmp_path, "deny: [everything]")) as agent:
+    config = configured(tmp_path, "deny: [everything, 10.0.0.0/8, 10.0.0.0/33]")
+    with running("--config", config) as agent:
         assert agent.ended() == 1
-    assert agent.log.startswith("kernmesh: pingmesh.allow, pingmesh.deny: no network, got")
+    lines = agent.log.splitlines()
+    assert len(lines) == 2
+    assert lines[0].startswith(f'{config}:3: pingmesh.deny[0]: no network, got "everything", want')
+    assert lines[1].startswith(f'{config}:3: pingmesh.deny[2]: no network, got "10.0.0.0/33"')
