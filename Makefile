@@ -15,7 +15,7 @@ TEST_PACKAGES := openssl bpftool util-linux procps binutils gcc libc6-dev iprout
 # To test on other kernels: emulated machines and what their root file systems are made of.
 QEMU_PACKAGES := qemu-system-x86 busybox-static xz-utils e2fsprogs iproute2
 
-.PHONY: help setup run test test-qemu test-qemu-bcc qemu-packages packages test-packages bpf format lint types unit bench lock clean
+.PHONY: help setup version run test test-qemu test-qemu-bcc qemu-packages packages test-packages bpf format lint types unit bench lock clean
 
 help:
 	@echo 'make run    set up and start the agent in the foreground (root: everything; else: what needs no root)'
@@ -27,12 +27,13 @@ help:
 	@echo 'make lock   resolve the dependencies anew into requirements/'
 	@echo 'make clean  remove what was built'
 
-setup: packages $(VENV)/.installed bpf
+setup: packages $(VENV)/.installed version bpf
 
 run: setup
 	exec $(BIN)/kernmesh agent
 
-test: setup test-packages $(VENV)/.installed-dev $(CACHE)/peers/.prometheus format lint types unit
+test: setup test-packages $(VENV)/.installed-dev $(CACHE)/peers/.prometheus \
+	$(CACHE)/peers/.targets format lint types unit
 
 # A dry look first, so that a second run asks no registry and needs no root.
 define install_packages
@@ -69,26 +70,38 @@ $(VENV)/.installed-dev: $(VENV)/.installed requirements/dev.lock
 	@$(PIP_INSTALL) --require-hashes -r requirements/dev.lock
 	@touch $@
 
+# What is installed is this tree, so its version is of today's commit, not of the day it was installed.
+version: $(VENV)/.installed
+	@$(BIN)/python hatch_build.py >/dev/null
+
 # Without a compiler (not root, nothing installed) the agent still runs: each program says why it is off.
 bpf: | packages
 	@if command -v clang >/dev/null; then $(MAKE) --silent --no-print-directory -C bpf; \
 	else echo 'setup: no clang, so the BPF objects are not compiled' >&2; fi
 
-# A real Prometheus for the tests, unpacked and not installed: a developer's machine gets no daemon.
-$(CACHE)/peers/.prometheus:
-	@mkdir -p $(@D)
-	@cd $(@D) && (apt-get download -q prometheus >/dev/null 2>&1 || \
-	  { apt-get update -q >/dev/null && apt-get download -q prometheus >/dev/null; })
-	@cd $(@D) && dpkg -x prometheus_*.deb . && rm prometheus_*.deb
+# Real programs beside us, unpacked and not installed: a developer's machine gets no daemon.
+define unpack_packages
+	@mkdir -p $(@D)/.$(1)
+	@cd $(@D)/.$(1) && (apt-get download -q $(2) >/dev/null 2>&1 || \
+	  { apt-get update -q >/dev/null && apt-get download -q $(2) >/dev/null; })
+	@cd $(@D) && for package in .$(1)/*.deb; do dpkg -x $$package . || exit 1; done && rm -r .$(1)
 	@touch $@
+endef
 
-# fping, which the benchmark of pingmesh has beside it.
+# One that scrapes, for the tests.
+$(CACHE)/peers/.prometheus:
+	$(call unpack_packages,unpacking-prometheus,prometheus)
+
+# One that probes, for the benchmark of pingmesh.
 $(CACHE)/peers/.fping:
-	@mkdir -p $(@D)
-	@cd $(@D) && (apt-get download -q fping >/dev/null 2>&1 || \
-	  { apt-get update -q >/dev/null && apt-get download -q fping >/dev/null; })
-	@cd $(@D) && dpkg -x fping_*.deb . && rm fping_*.deb
-	@touch $@
+	$(call unpack_packages,unpacking-fping,fping)
+
+# What is probed, and what loses packets on the way; with the libraries that a small machine lacks.
+$(CACHE)/peers/.targets:
+	$(call unpack_packages,unpacking-targets,nginx dnsmasq-base chrony nftables \
+	  libdbus-1-3 libedit2 libbsd0 libmd0 libgmp10 libgnutls30 libhogweed6 libidn2-0 libjansson4 \
+	  libmnl0 libnetfilter-conntrack3 libnettle8 libnfnetlink0 libnftables1 libnftnl11 libseccomp2 \
+	  libxtables12)
 
 format:
 	$(BIN)/ruff format --check --quiet .
