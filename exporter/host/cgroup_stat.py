@@ -147,10 +147,11 @@ def _is_v2(mount: CgroupMount | None) -> bool:
 class UsageReader:
     """Reads one cgroup's usage again and again; `path` is below the mounts.
 
-    memory.stat costs as much as all else, so it is read where memory in use is not the same to the
-    byte, and the rest where the cgroup has run. At every sixth reading all is read: pages may have
-    aged without that, and a quota may be new (v1 tells of periods in a file of its own, which is
-    left alone where none ended while the cgroup ran)."""
+    What cannot have changed much is not read again: of a cgroup that has not run since the last
+    reading nothing, and memory.stat, which costs as much as all else, where memory in use is the
+    same to the byte. At every sixth reading all is read: pages may be reclaimed, age, and be
+    written back without that, and a quota may be new (v1 tells of periods in a file of its own,
+    which is left alone where none ended while the cgroup ran)."""
 
     __slots__ = (
         "_begin",
@@ -207,8 +208,12 @@ class UsageReader:
         turn = self._turn
         self._turn = self._begin if turn is None else (turn + 1) % _RESTING_READINGS
         everything = not turn  # the first time, too
-        now = cpu, memory, io = one(0), one(1), one(2)
-        before, self._texts = self._texts, now
+        before = self._texts
+        cpu = one(0)
+        if cpu == before[0] and cpu is not None and not everything:
+            return self._last
+        now = _, memory, io = cpu, one(1), one(2)
+        self._texts = now
         if now == before and not everything:
             return self._last
         if cpu is None and memory is None:

@@ -75,27 +75,31 @@ class PressureReader:
         self._files.close()
 
 
-def pressure_series(
-    thing: str, resources: tuple[str, ...] = RESOURCES
-) -> dict[tuple[str, str], Series]:
-    """`<thing>.psi.<resource>.<some|full>_seconds` by resource and kind; made once, kept."""
-    return {
-        (resource, kind): Series(f"{thing}.psi.{resource}.{kind}_seconds", "counter")
-        for resource in resources
-        for kind in Pressure._fields
-    }
+class PressureSeries:
+    """`<thing>.psi.<resource>.<some|full>_seconds`: what the store keeps of a thing's pressure."""
 
+    __slots__ = ("_of", "_series", "_values")
 
-def as_series(
-    series: Mapping[tuple[str, str], Series], pressures: Mapping[str, Pressure]
-) -> dict[Series, float]:
-    """What the store keeps of one reading."""
-    return {
-        series[resource, kind]: value
-        for resource, pressure in pressures.items()
-        for kind, value in zip(Pressure._fields, pressure, strict=True)
-        if value is not None
-    }
+    def __init__(self, thing: str, resources: tuple[str, ...] = RESOURCES) -> None:
+        self._series = {
+            (resource, kind): Series(f"{thing}.psi.{resource}.{kind}_seconds", "counter")
+            for resource in resources
+            for kind in Pressure._fields
+        }
+        self._of: Mapping[str, Pressure] | None = None
+        self._values: Mapping[Series, float] = {}
+
+    def values(self, pressures: Mapping[str, Pressure]) -> Mapping[Series, float]:
+        """Of one reading; the same mapping as before where that is the reading of before."""
+        if pressures is not self._of:
+            self._of = pressures
+            self._values = {
+                self._series[resource, kind]: value
+                for resource, pressure in pressures.items()
+                for kind, value in zip(Pressure._fields, pressure, strict=True)
+                if value is not None
+            }
+        return self._values
 
 
 _WORDS = {
@@ -122,7 +126,7 @@ class NodePressure:
         self._reader = PressureReader(
             str(self._place), Descriptors(len(_NODE_RESOURCES)), _NODE_RESOURCES, ""
         )
-        self._series = pressure_series("node", _NODE_RESOURCES)
+        self._series = PressureSeries("node", _NODE_RESOURCES)
         self._turn = threading.Lock()
         self._said = False
 
@@ -148,7 +152,7 @@ class NodePressure:
 
     def read(self, now: float) -> Mapping[Series, float]:
         """For the store: node.psi.<resource>.<some|full>_seconds."""
-        return as_series(self._series, self.pressures())
+        return self._series.values(self.pressures())
 
     def collect(self) -> Iterable[Metric]:
         """Raises NoData where there is no PSI."""

@@ -15,12 +15,14 @@ from exporter.errors import KernmeshError, NoData
 from exporter.host.kubepods import levels
 from exporter.host.open_files import Gone
 from exporter.host.podtree import PodTree
-from exporter.host.psi import Pressure, PressureReader, as_series, pressure_series
+from exporter.host.psi import Pressure, PressureReader, PressureSeries
 from exporter.metrics.table import FastFamily, Shape
 from exporter.usage.pods import Kubepods, PodUsage
 from exporter.usage.series import Series
 
 _FRESH_SECONDS = 15.0  # whoever reads usage by pod looks for cgroups more often
+# A pod whose files could not be read may have them later: v2's cgroup is not always the first.
+_LOOK_AGAIN_SECONDS = 60.0
 _POD_LABELS = ("namespace", "pod", "uid", "qos", "class")
 _WORDS = {
     "some": ("waiting", "Time in which some task waited for the resource."),
@@ -44,7 +46,7 @@ class _Place(NamedTuple):
     what: str
     labels: tuple[str, ...]
     reader: PressureReader
-    series: Mapping[tuple[str, str], Series]
+    series: PressureSeries
 
 
 class PodPressure:
@@ -56,6 +58,7 @@ class PodPressure:
         self._clock = clock
         self._places: dict[str, _Place] = {}
         self._seen: tuple[int, int] | None = None
+        self._look_at = float("inf")
 
     def pressures(self, now: float, what: str) -> list[tuple[_Place, Mapping[str, Pressure]]]:
         """Of every "pod", or every "cgroup" that holds pods, that has pressure files. Raises NoData
@@ -63,8 +66,8 @@ class PodPressure:
         with self._kubepods.turn:
             tree = self._kubepods.tree(now, _FRESH_SECONDS)
             seen = tree.changes, self._pods.look_for_names(now)
-            if seen != self._seen:
-                self._seen = seen
+            if seen != self._seen or now >= self._look_at:
+                self._seen, self._look_at = seen, float("inf")
                 self._sync(tree)
             found: list[tuple[_Place, Mapping[str, Pressure]]] = []
             for path, place in list(self._places.items()):
@@ -75,6 +78,7 @@ class PodPressure:
                 except (Gone, KernmeshError):
                     del self._places[path]
                     place.reader.close()
+                    self._look_at = min(self._look_at, now + _LOOK_AGAIN_SECONDS)
             return found
 
     def _sync(self, tree: PodTree) -> None:
@@ -97,7 +101,7 @@ class PodPressure:
             what = "cgroup" if path in there else "pod"
             thing = f"cgroup/{labels[0]}" if what == "cgroup" else f"pod/{labels[2]}"
             reader = PressureReader(unified + path, self._kubepods.budget)
-            self._places[path] = _Place(what, labels, reader, pressure_series(thing))
+            self._places[path] = _Place(what, labels, reader, PressureSeries(thing))
         for gone in before.values():
             gone.reader.close()
 
@@ -111,7 +115,7 @@ class PodPressure:
                 return {}
             kept: dict[Series, float] = {}
             for place, pressures in found:
-                kept.update(as_series(place.series, pressures))
+                kept.update(place.series.values(pressures))
             return kept
 
         return read

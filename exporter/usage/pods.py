@@ -90,12 +90,14 @@ class Labels(NamedTuple):
 
 
 class Container:
-    """One container's cgroup. `limits` are those of the last time they were read."""
+    """One container's cgroup. `limits` are those of the last time they were read, `kept` the usage
+    that the store has last been given."""
 
-    __slots__ = ("labels", "limits", "pod", "reader", "series")
+    __slots__ = ("kept", "labels", "limits", "pod", "reader", "series")
 
     def __init__(self, pod: PodPath, labels: Labels, reader: UsageReader, limits: Limits) -> None:
         self.pod, self.labels, self.reader, self.limits = pod, labels, reader, limits
+        self.kept: Usage | None = None
         thing = f"pod/{pod.uid}/{labels.container}"
         self.series = tuple(Series(f"{thing}.{name}", kind) for name, kind in _KEPT)
 
@@ -120,6 +122,8 @@ class PodUsage:
         self._containers: dict[str, Container] = {}
         self._seen: tuple[int, int] | None = None
         self._next_limits = 0
+        self._there: list[Container] = []
+        self._values: dict[Series, float] = {}
 
     def rows(self, now: float) -> list[Row]:
         """Every container that could be read, in the same order while they stay the same. `now`
@@ -138,16 +142,28 @@ class PodUsage:
 
     def read(self, now: float) -> Mapping[Series, float]:
         """For the store: pod/<uid>/<container>.<measure>; nothing where there are no pods."""
-        try:
-            rows = self.rows(now)
-        except NoData:
-            return {}
-        return {
-            series: value
-            for container, usage in rows
-            for series, at in zip(container.series, _KEPT_AT, strict=True)
-            if (value := usage[at]) is not None
-        }
+        with self._kubepods.turn:
+            try:
+                rows = self.rows(now)
+            except NoData:
+                return {}
+            there = [row.container for row in rows]
+            if there != self._there:
+                self._there, self._values = there, {}
+                for container in there:
+                    container.kept = None
+            values = self._values
+            for container, usage in rows:
+                if usage is container.kept:  # most pods rest most of the time
+                    continue
+                container.kept = usage
+                for series, at in zip(container.series, _KEPT_AT, strict=True):
+                    value = usage[at]
+                    if value is not None:
+                        values[series] = value
+                    else:
+                        values.pop(series, None)
+            return values.copy()
 
     def look_for_names(self, now: float) -> int:
         """Reads names where they seem to have changed; the answer is another number where they

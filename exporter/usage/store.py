@@ -66,6 +66,8 @@ class Store:
         self._counts: list[bool] = []
         self._kept: frozenset[Series] = frozenset()
         self._row = self._blank = array("f")
+        self._order: list[Series] = []  # of the last tick, and the column of each
+        self._order_columns: list[int] = []
         self._fit_columns()
         self.left_out = 0
         """Series that the last tick had and that found no column."""
@@ -127,6 +129,25 @@ class Store:
         with self._under.column(column) as values:
             return math.nan if self._under.elapsed[at] < self._since[column] else values[at]
 
+    def column(self, series: Series, row: int) -> int:
+        """Its place in `row_values(row)`; −1 where it has none there."""
+        column = self._columns.get(series, -1)
+        return column if column >= 0 and self._since[column] <= self.elapsed(row) else -1
+
+    def row_values(self, row: int) -> list[float]:
+        """All that is stored of a row that is there, by column; NaN where unknown."""
+        values = self._under.values(row % self._under.shape.rows)
+        return cast(list[float], values.cast("f").tolist())
+
+    def column_values(self, column: int, start: int, stop: int) -> list[float]:
+        """What is stored in these rows, which are there. NaN where unknown."""
+        with self._under.column(column) as view:
+            return self._slots(view, start, stop)
+
+    def times(self, start: int, stop: int) -> list[float]:
+        """Elapsed of these rows, which are there."""
+        return self._slots(self._under.elapsed, start, stop)
+
     def window(self, series: Series, seconds: float, end: float | None = None) -> Window:
         """What is known of it in the `seconds` that end at elapsed `end` (None: the newest row)."""
         end = self.last_elapsed if end is None else end
@@ -163,9 +184,8 @@ class Store:
         tick = self.end
         row, blank = self._row, self._blank
         row[:] = blank
-        columns, seen, totals, counts = self._columns, self._seen, self._totals, self._counts
-        for series, value in values.items():
-            column = columns.get(series, -1)
+        seen, totals, counts = self._seen, self._totals, self._counts
+        for column, value in zip(self._order_columns, values.values(), strict=True):
             if column < 0:
                 continue
             if not counts[column]:
@@ -193,6 +213,16 @@ class Store:
 
     def _claim_columns(self, values: Mapping[Series, float], elapsed: float) -> OSError | None:
         """Gives each new series a column; the error where the file could not grow for them."""
+        order = list(values)
+        if order == self._order and not self.left_out:  # the same objects: next to no time
+            return None
+        self._order = order
+        failed = self._claim_new(values, elapsed)
+        columns = self._columns
+        self._order_columns = [columns.get(series, -1) for series in order]
+        return failed
+
+    def _claim_new(self, values: Mapping[Series, float], elapsed: float) -> OSError | None:
         self.left_out = 0
         if values.keys() <= self._columns.keys():
             return None

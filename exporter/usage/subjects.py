@@ -20,6 +20,9 @@ MOST_SUBJECTS = 500
 # at all, the next look is so many readings later.
 _LOOK_AGAIN_READINGS = 5
 _TREE_AGE_SECONDS = 15.0
+# The kernel brings PSI's totals up to date every 2 s (kernel/sched/psi.c, PSI_FREQ), so half of
+# the cgroups are asked at each reading of a second.
+_PRESSURE_READINGS = 2
 
 _USAGE: Mapping[str, tuple[Kind, str]] = {
     "cpu_seconds": ("counter", "cpu_seconds"),
@@ -41,8 +44,8 @@ _PRESSURE: Mapping[str, tuple[str, int]] = {
 }
 MEASURES: tuple[str, ...] = (*_USAGE, *_PRESSURE)
 """What stands after the last dot of `cgroup/<path>.<measure>`. `…_some_seconds` and
-`…_full_seconds` are PSI totals, which the kernel itself brings up to date every 2 s only
-(kernel/sched/psi.c, PSI_FREQ): deltas over less say nothing."""
+`…_full_seconds` are PSI totals, which the kernel brings up to date every 2 s only, and which are
+read as often: deltas over less than 4 s say nothing."""
 
 
 class Subject(NamedTuple):
@@ -155,7 +158,15 @@ class SubjectReader:
 class _Cgroup:
     """One chosen cgroup: its readers, those of them that anything is asked of, and its series."""
 
-    __slots__ = ("_pressure", "_pressure_series", "_rest", "_usage", "_usage_series")
+    __slots__ = (
+        "_pressure",
+        "_pressure_rest",
+        "_pressure_series",
+        "_rest",
+        "_seconds",
+        "_usage",
+        "_usage_series",
+    )
 
     def __init__(
         self, layout: Layout, path: str, budget: Descriptors, measures: Sequence[str]
@@ -175,6 +186,8 @@ class _Cgroup:
         if self._pressure_series and layout.pressure:
             self._pressure = PressureReader(layout.pressure + path, budget)
         self._rest = [0, 0]  # readings until each is looked for again
+        self._pressure_rest = hash(path) % _PRESSURE_READINGS  # the first: not all at once
+        self._seconds: dict[Series, float] = {}  # waited, as of the last time it was asked
 
     def read(self, values: dict[Series, float]) -> None:
         """Adds what is known now."""
@@ -183,21 +196,27 @@ class _Cgroup:
                 usage = self._usage.read()
             except (Gone, ValueError, KeyError):  # a text cut short says as little as none
                 self._lost(0, self._usage)
+                self._rest[1] = 0  # gone or not, what was is not what is
             else:
                 for series, at in self._usage_series:
                     value = usage[at]
                     if value is not None:
                         values[series] = value
-        if self._pressure is not None and self._awake(1):
-            try:
-                pressures = self._pressure.read()
-            except (Gone, KernmeshError):
-                self._lost(1, self._pressure)
-            else:
-                for series, resource, at in self._pressure_series:
-                    pressure = pressures.get(resource)
-                    if pressure is not None and (seconds := pressure[at]) is not None:
-                        values[series] = seconds
+        if self._pressure is not None:
+            if self._awake(1):
+                self._seconds = {}
+                try:
+                    pressures = self._pressure.read()
+                except (Gone, KernmeshError):
+                    self._lost(1, self._pressure)
+                else:
+                    self._rest[1] = self._pressure_rest
+                    self._pressure_rest = _PRESSURE_READINGS - 1
+                    for series, resource, at in self._pressure_series:
+                        pressure = pressures.get(resource)
+                        if pressure is not None and (seconds := pressure[at]) is not None:
+                            self._seconds[series] = seconds
+            values.update(self._seconds)
 
     def _awake(self, which: int) -> bool:
         if self._rest[which]:
