@@ -11,7 +11,7 @@ from typing import Any
 
 from starlette.routing import BaseRoute
 
-from exporter import __version__, startup
+from exporter import __revision__, __version__, startup
 from exporter.config import AgentConfig, load_agent
 from exporter.errors import KernmeshError
 from exporter.memory import give_back
@@ -57,7 +57,7 @@ class Agent(Role[AgentConfig]):
         for part in self._parts:
             self.register(part.collectors())
         self.register([("config", self.reloads), ("http", Clients(self.connections))])
-        register_self(self.registry, options.host, __version__, "", config.ebpf.prefix)
+        register_self(self.registry, options.host, __version__, __revision__, config.ebpf.prefix)
 
     def routes(self) -> Sequence[BaseRoute]:
         return [landing_route(self.status), *(r for part in self._parts for r in part.routes())]

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from exporter import __version__
+from exporter import __revision__, __version__
 from exporter.commands.output import write_no_more
 from exporter.errors import ConfigError, KernmeshError
 
@@ -82,7 +82,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="kernmesh", allow_abbrev=False)
     parser.description = "eBPF programs described in YAML and node usage at one Prometheus /metrics"
-    parser.add_argument("--version", action="version", version=f"kernmesh {__version__}")
+    commit = __revision__[:10]  # which a version between releases has in it
+    version = f"kernmesh {__version__}" + (f" ({commit})" if commit not in __version__ else "")
+    parser.add_argument("--version", action="version", version=version)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     called = next((word for word in argv if not word.startswith("-")), None)
     for name, text, module in COMMANDS:

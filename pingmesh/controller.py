@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
 
-from exporter import __version__
+from exporter import __revision__, __version__
 from exporter.errors import ConfigError, KernmeshError, Problem
 from exporter.memory import give_back
 from exporter.metrics.process import register_self
@@ -76,7 +76,7 @@ class Controller(Role[Given]):
                 ("clients", Clients(self.connections)),
             ],
         )
-        register_self(self.registry, options.host, __version__, "", "kernmesh_controller")
+        register_self(self.registry, options.host, __version__, __revision__, "kernmesh_controller")
         self._given = self._read(config)
         self._build(self._given)
 
