@@ -18,6 +18,7 @@ from pingmesh.address import family_of
 from pingmesh.pinglist import Expect
 from pingmesh.probe import Outcome, Probe
 from pingmesh.probes import Way
+from pingmesh.probes.certificate import not_after
 from pingmesh.probes.tcp import connect, handshake
 
 MAX_BODY_BYTES = 1 << 20
@@ -205,9 +206,7 @@ def tls_context(verify: bool) -> ssl.SSLContext:
 
 
 def _expiry(transport: asyncio.BaseTransport) -> float | None:
-    """The end of the certificate's time. None where it was not verified: then Python keeps its
-    fields to itself."""
-    certificate = transport.get_extra_info("peercert")
-    if not certificate or "notAfter" not in certificate:
-        return None
-    return float(ssl.cert_time_to_seconds(certificate["notAfter"]))
+    """The end of the certificate's time, verified or not. None where it cannot be read."""
+    secure = transport.get_extra_info("ssl_object")
+    certificate = secure.getpeercert(binary_form=True) if secure is not None else None
+    return not_after(certificate) if certificate else None
