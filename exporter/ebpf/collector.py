@@ -1,19 +1,18 @@
-"""Running programs as collectors: their metrics, and how they themselves are.
+"""A running program as a collector of its metrics.
 
-The rule: one map, one key, one program that is wrong costs itself and nothing else. Knows the
-map seam (maps.py); loads and attaches nothing.
+The rule: one map, one key that is wrong costs itself and nothing else. Knows the map seam
+(maps.py); loads and attaches nothing. How programs themselves are is status.py's.
 """
 
 import logging
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cache
-from typing import NamedTuple
 
 from prometheus_client import Metric
-from prometheus_client.registry import Collector
 
 from exporter.clock import Clock, SystemClock
+from exporter.ebpf import facts
 from exporter.ebpf.cgroupids import CgroupIds
 from exporter.ebpf.elf import BpfObject
 from exporter.ebpf.eventcounts import EventCounts
@@ -25,11 +24,8 @@ from exporter.ebpf.spans import SpanReader
 from exporter.ebpf.spec import CgroupIdMapSpec, CounterSpec, MetricSpec, ProgramSpec, evict_after
 from exporter.errors import BpfError, KernmeshError
 from exporter.hostfs import HostFs
-from exporter.metrics.table import Kept, Kind, Shape
 
 log = logging.getLogger(__name__)
-
-Numbers = dict[tuple[str, ...], float]
 
 
 class ProgramCollector:
@@ -162,7 +158,7 @@ class ProgramCollector:
 
     def collect_names(self, names: Collection[str]) -> Iterable[Metric]:
         """Reads only the maps that the names need; all where the state of maps is asked for."""
-        if not _FROM_MAPS.isdisjoint(names) or any(
+        if not facts.FROM_MAPS.isdisjoint(names) or any(
             name.endswith("_decoder_errors_total") for name in names
         ):
             return self._collect(self.metrics)
@@ -214,252 +210,3 @@ def _layout(metric: MetricSpec, declared: BpfObject | None) -> Layout | None:
         return layout_of(metric, found, declared.btf)
     except BpfError as error:
         raise KernmeshError(f"metric {metric.name}: {error}") from None
-
-
-class FailedProgram(NamedTuple):
-    """A program that was wanted and does not run; `reason` is one line."""
-
-    name: str
-    reason: str
-
-
-class ProgramsCollector:
-    """All programs as one Group for the registry: each running one is the collector
-    `ebpf:<name>`, and what there is to say about all of them is the collector `ebpf`."""
-
-    def __init__(
-        self,
-        prefix: str,
-        running: Sequence[ProgramCollector] = (),
-        failed: Sequence[FailedProgram] = (),
-    ) -> None:
-        self._prefix = prefix
-        self._kept: dict[_Fact, Kept] = {}
-        self._set: tuple[Sequence[ProgramCollector], Sequence[FailedProgram]] = (running, failed)
-
-    def swap(self, running: Sequence[ProgramCollector], failed: Sequence[FailedProgram]) -> None:
-        """From the next scrape on, these. Close the programs that are gone only after a scrape
-        that began before has ended."""
-        self._set = (tuple(running), tuple(failed))
-
-    def members(self) -> Sequence[tuple[str, Collector]]:
-        running, failed = self._set
-        status = _Status(
-            self._prefix, self._kept, running, failed
-        )  # last: it tells what the others read
-        return [*((f"ebpf:{each.name}", each) for each in running), ("ebpf", status)]
-
-
-class _Fact(NamedTuple):
-    kind: Kind
-    name: str
-    documentation: str
-    labels: tuple[str, ...]
-
-
-_UP = _Fact("gauge", "kernmesh_ebpf_program_up", "Whether the program runs.", ("program",))
-_OFF = _Fact(
-    "gauge",
-    "kernmesh_ebpf_program_off_info",
-    "Why a program that is wanted does not run.",
-    ("program", "reason"),
-)
-_HOOK = _Fact(
-    "gauge", "kernmesh_ebpf_hook_info", "Hooks that the program has got.", ("program", "hook")
-)
-_BACKEND = _Fact(
-    "gauge",
-    "kernmesh_ebpf_backend_info",
-    "Who loaded the program: core (libbpf) or bcc.",
-    ("program", "backend"),
-)
-_ENTRIES = _Fact(
-    "gauge", "kernmesh_ebpf_map_entries", "Entries at the last read.", ("program", "map")
-)
-_MAX_ENTRIES = _Fact(
-    "gauge", "kernmesh_ebpf_map_max_entries", "Entries that fit.", ("program", "map")
-)
-_BYTES = _Fact(
-    "gauge", "kernmesh_ebpf_map_bytes", "Kernel memory that the map holds.", ("program", "map")
-)
-_REFUSED = _Fact(
-    "counter",
-    "kernmesh_ebpf_map_refused_updates_total",
-    "Updates that the kernel refused, mostly because the map is full.",
-    ("program", "map"),
-)
-_EVICTED = _Fact(
-    "counter",
-    "kernmesh_ebpf_map_evicted_keys_total",
-    "Keys taken out of the map because they had stopped changing (evict_after).",
-    ("program", "map"),
-)
-_SPANS = _Fact(
-    "counter",
-    "kernmesh_ebpf_spans_total",
-    "Spans made of the records of a ring buffer and given to the OTLP exporter.",
-    ("program", "map"),
-)
-_MISSED = _Fact(
-    "counter",
-    "kernmesh_ebpf_missed_runs_total",
-    "Events that the kernel did not show the program, as the CPU was in the same function already.",
-    ("program",),
-)
-_LOST = _Fact(
-    "counter",
-    "kernmesh_ebpf_events_lost_total",
-    "Events that found no room in their buffer, or were too short to be counted.",
-    ("program", "map"),
-)
-_FOLDED = _Fact(
-    "gauge",
-    "kernmesh_ebpf_series_folded",
-    'Map keys over max_series, summed into label value "other".',
-    ("family",),
-)
-_CACHED = _Fact(
-    "gauge",
-    "kernmesh_ebpf_label_cache_entries",
-    "Decoded map keys that are kept; they go with the keys.",
-    ("family",),
-)
-_FROM_MAPS = frozenset((_ENTRIES.name, _FOLDED.name, _CACHED.name))
-
-
-class _Status:
-    """Facts about programs, read from the kernel or from what this scrape's reads left behind."""
-
-    def __init__(
-        self,
-        prefix: str,
-        kept: dict["_Fact", Kept],
-        running: Sequence[ProgramCollector],
-        failed: Sequence[FailedProgram],
-    ) -> None:
-        self._kept = kept
-        self._running = running
-        self._failed = failed
-        self._configs = _Fact(
-            "gauge", f"{prefix}_enabled_configs", "The programs that run.", ("name",)
-        )
-        self._errors = _Fact(
-            "counter",
-            f"{prefix}_decoder_errors_total",
-            "Map keys that could not be decoded, each once while it lives.",
-            ("config",),
-        )
-        self._info = _Fact(
-            "gauge",
-            f"{prefix}_ebpf_program_info",
-            "BPF functions in the kernel.",
-            ("config", "program", "tag", "id"),
-        )
-        self._attached = _Fact(
-            "gauge", f"{prefix}_ebpf_program_attached", "Whether it is attached.", ("id",)
-        )
-        self._run_time = _Fact(
-            "counter",
-            f"{prefix}_ebpf_program_run_time_seconds",
-            "Time that it ran, while kernel.bpf_stats_enabled is 1.",
-            ("id",),
-        )
-        self._run_count = _Fact(
-            "counter",
-            f"{prefix}_ebpf_program_run_count_total",
-            "How often it ran, while kernel.bpf_stats_enabled is 1.",
-            ("id",),
-        )
-
-    def _facts(self) -> tuple[_Fact, ...]:
-        upstream = (self._configs, self._errors, self._info, self._attached)
-        runs = (self._run_time, self._run_count)
-        states = (
-            _UP,
-            _OFF,
-            _HOOK,
-            _ENTRIES,
-            _MAX_ENTRIES,
-            _BYTES,
-            _REFUSED,
-            _EVICTED,
-            _SPANS,
-            _MISSED,
-            _LOST,
-        )
-        return (*upstream, *runs, *states, _FOLDED, _CACHED, _BACKEND)
-
-    def collect_names(self, names: Collection[str]) -> Iterable[Metric]:
-        if {fact.name for fact in self._facts()}.isdisjoint(names):
-            return ()
-        return self.collect()
-
-    def collect(self) -> Iterator[Metric]:
-        """Raises BpfError, after everything else, for what the kernel would not tell."""
-        found: dict[_Fact, Numbers] = {fact: {} for fact in self._facts()}
-        errors: list[str] = []
-        for program in self._running:
-            found[_UP][program.name,] = 1
-            found[self._configs][program.name,] = 1
-            found[self._errors][program.name,] = program.decoder_errors
-            self._maps(program, found)
-            for ask in (self._functions, self._refused):
-                try:
-                    ask(program, found)
-                except BpfError as error:
-                    errors.append(f"program {program.name}: {error}")
-        for name, reason in self._failed:
-            found[_UP][name,] = 0
-            found[_OFF][name, reason] = 1
-        for fact, numbers in found.items():
-            if numbers:
-                if fact not in self._kept:
-                    self._kept[fact] = Kept(Shape(*fact))
-                yield self._kept[fact].family(numbers)
-        if errors:
-            raise BpfError("; ".join(errors))
-
-    def _maps(self, program: ProgramCollector, found: Mapping[_Fact, Numbers]) -> None:
-        for name, bpf_map in program.loaded.maps.items():
-            info = bpf_map.info
-            found[_MAX_ENTRIES][program.name, name] = info.max_entries
-            if info.bytes is not None:
-                found[_BYTES][program.name, name] = info.bytes
-        if program.cgroups is not None:
-            found[_ENTRIES][program.name, program.cgroups.map_name] = program.cgroups.selected
-        for name, reader in program.spans:
-            key = (program.name, name)
-            found[_SPANS][key] = found[_SPANS].get(key, 0) + reader.spans
-        for eviction in program.evictions:
-            found[_EVICTED][program.name, eviction.map_name] = eviction.evicted
-        for metric in program.metrics:
-            if metric.entries is not None:
-                found[_ENTRIES][program.name, metric.spec.map_name] = metric.entries
-            for fact, number in ((_FOLDED, metric.rows.folded), (_CACHED, metric.rows.cached)):
-                family = (metric.shape.exposed,)
-                found[fact][family] = found[fact].get(family, 0) + number
-
-    def _functions(self, program: ProgramCollector, found: Mapping[_Fact, Numbers]) -> None:
-        for function in program.loaded.functions():
-            number = str(function.id)
-            found[self._info][program.name, function.name, function.tag, number] = 1
-            found[self._attached][number,] = int(function.attached)
-            if function.run_time_ns is not None:
-                found[self._run_time][number,] = function.run_time_ns / 1e9
-            if function.run_count is not None:
-                found[self._run_count][number,] = function.run_count
-            if function.missed is not None:
-                missed = found[_MISSED].get((program.name,), 0)
-                found[_MISSED][program.name,] = missed + function.missed
-            if function.attached:
-                found[_HOOK][program.name, function.hook] = 1
-                found[_BACKEND][program.name, function.backend] = 1
-
-    def _refused(self, program: ProgramCollector, found: Mapping[_Fact, Numbers]) -> None:
-        for name, count in program.loaded.refused_updates().items():
-            if name not in program.events:
-                found[_REFUSED][program.name, name] = count
-        for name, lost in program.loaded.lost_events().items():
-            counts = program.events.get(name, ())
-            found[_LOST][program.name, name] = lost + sum(each.short for each in counts)
-            found[_REFUSED][program.name, name] = sum(each.refused for each in counts)

@@ -12,9 +12,10 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import NamedTuple
 
-from exporter.ebpf.collector import FailedProgram, ProgramCollector, ProgramsCollector
+from exporter.ebpf.collector import ProgramCollector
 from exporter.ebpf.selection import Selection
 from exporter.ebpf.spec import Program
+from exporter.ebpf.status import FailedProgram, ProgramsCollector
 from exporter.errors import BpfError, KernmeshError
 from exporter.threads import side_by_side
 

@@ -10,12 +10,13 @@ from exporter.clock import Clock
 from exporter.config import AgentConfig, Ebpf
 from exporter.decoders.context import DecodeContext
 from exporter.ebpf import backends, kernel
-from exporter.ebpf.collector import ProgramCollector, ProgramsCollector
+from exporter.ebpf.collector import ProgramCollector
 from exporter.ebpf.refusals import Refusals
 from exporter.ebpf.running import Programs
 from exporter.ebpf.selection import select
 from exporter.ebpf.spec import Program
 from exporter.ebpf.start import Settings, start
+from exporter.ebpf.status import ProgramsCollector
 from exporter.errors import BpfError, KernmeshError
 from exporter.hostfs import HostFs
 from exporter.metrics.registry import Named, Registry

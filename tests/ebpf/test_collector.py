@@ -6,7 +6,7 @@ import pytest
 from prometheus_client import Metric
 
 from exporter.decoders.provisional import Provisional
-from exporter.ebpf.collector import FailedProgram, ProgramCollector, ProgramsCollector
+from exporter.ebpf.collector import ProgramCollector
 from exporter.ebpf.maps import AttachedFunction
 from exporter.ebpf.spec import (
     CounterSpec,
@@ -16,6 +16,7 @@ from exporter.ebpf.spec import (
     MetricsSpec,
     ProgramSpec,
 )
+from exporter.ebpf.status import FailedProgram, ProgramsCollector
 from exporter.errors import BpfError, DecodeError, SkipRow
 from exporter.metrics.exposition import render
 from exporter.metrics.registry import Registry

@@ -6,8 +6,9 @@ from prometheus_client import Metric
 
 from exporter.config import GoDuration
 from exporter.ebpf import eventcounts
-from exporter.ebpf.collector import ProgramCollector, ProgramsCollector
+from exporter.ebpf.collector import ProgramCollector
 from exporter.ebpf.spec import CounterSpec, LabelSpec, MetricsSpec, ProgramSpec
+from exporter.ebpf.status import ProgramsCollector
 from exporter.errors import BpfError
 from exporter.testing import FakeClock, FakeMap, FakeProgram
 

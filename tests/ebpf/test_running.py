@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from exporter.ebpf.collector import FailedProgram, ProgramCollector, ProgramsCollector
+from exporter.ebpf.collector import ProgramCollector
 from exporter.ebpf.running import Programs
 from exporter.ebpf.selection import Selection
 from exporter.ebpf.spec import Program, ProgramSpec
+from exporter.ebpf.status import FailedProgram, ProgramsCollector
 from exporter.errors import BpfError
 from exporter.testing import FakeProgram
 from tests.kernel.workloads import eventually

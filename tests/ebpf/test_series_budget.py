@@ -12,13 +12,14 @@ from prometheus_client import Metric
 
 from exporter.decoders import chain
 from exporter.decoders.context import DecodeContext
-from exporter.ebpf.collector import ProgramCollector, ProgramsCollector
+from exporter.ebpf.collector import ProgramCollector
 from exporter.ebpf.elf import BpfObject, Map, verify_object
 from exporter.ebpf.libbpf import MAP_KINDS
 from exporter.ebpf.maps import AttachedFunction
 from exporter.ebpf.objectfile import shipped_folder
 from exporter.ebpf.spec import Program, read_program
 from exporter.ebpf.start import metrics_of
+from exporter.ebpf.status import ProgramsCollector
 from exporter.testing import FakeClock, FakeMap, FakeProgram, fake_host
 
 BUDGET = 5000
