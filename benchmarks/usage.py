@@ -5,6 +5,7 @@ up, so that a day passes in seconds. State goes to a temporary folder.
 """
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -13,7 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
 
-from benchmarks.pods import Pods
+from benchmarks.pods import SIGNALS, Pods
 from benchmarks.tables import Table, markdown
 from exporter.config.agent import Usage
 from exporter.hostfs import HostFs
@@ -28,6 +29,7 @@ from exporter.usage.store import Now, create, in_memory
 PODS, CONTAINERS = 200, 2
 DAY = 86400.0
 ROWS = 8640
+YOUNG_TICKS = 35  # for 5 minutes a new pod is looked at more often
 SERIES = 50
 FLUSH_SECONDS = 30  # vm.dirty_expire_centisecs, as shipped
 
@@ -42,11 +44,18 @@ class Machine:
         self.history = History(self.clock, HostFs(), settings, sources)
         self.history.begin()
 
-    def ticks(self, tiers: Sequence[TierName], seconds: float, count: int) -> list[float]:
+    def ticks(
+        self,
+        tiers: Sequence[TierName],
+        seconds: float,
+        count: int,
+        before: Callable[[], object] = lambda: None,
+    ) -> list[float]:
         """CPU seconds of each."""
         spent = []
         for _ in range(count):
             self.clock.advance(seconds)
+            before()
             began = time.process_time()
             for tier in tiers:
                 self.history.tick(tier)
@@ -61,12 +70,14 @@ def tick_rows() -> list[tuple[str, str, str]]:
         node = median(machine.ticks(("slow",), 10.0, 200))
         fast = median(machine.ticks(("fast",), 1.0, 200))
         machine.history.close()
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     pods = Pods(PODS, CONTAINERS)
     try:
         with tempfile.TemporaryDirectory() as folder:
             machine = Machine(folder)
-            machine.ticks(("fast", "slow", "pods"), 10.0, 5)
+            machine.ticks(("fast", "slow", "pods"), 10.0, YOUNG_TICKS)
             both = median(machine.ticks(("slow", "pods"), 10.0, 50))
+            ran = median(machine.ticks(("slow", "pods"), 10.0, 15, pods.work))
             stored = store_seconds(machine.history)
             fast_with = median(machine.ticks(("fast",), 1.0, 200))
             kept = len(machine.history.series("pods"))
@@ -75,7 +86,12 @@ def tick_rows() -> list[tuple[str, str, str]]:
         pods.remove()
     return [
         ("10 s tick, node only, CPU", f"{node * 1e3:.2f} ms", ""),
-        (f"10 s tick, node and {PODS} pods ({kept} series), CPU", f"{both * 1e3:.2f} ms", "≤ 8 ms"),
+        (
+            f"10 s tick, node and {PODS} pods of {CONTAINERS} ({kept} series), all rest, CPU",
+            f"{both * 1e3:.2f} ms",
+            "≤ 8 ms",
+        ),
+        ("10 s tick, all containers have run, CPU", f"{ran * 1e3:.2f} ms", "≤ 8 ms"),
         ("of that, putting the pods' series into the store", f"{stored * 1e3:.2f} ms", ""),
         ("1 s tick, CPU", f"{fast * 1e3:.2f} ms", "≤ 1 ms"),
         (f"1 s tick with {PODS} pods on the node, CPU", f"{fast_with * 1e3:.2f} ms", "≤ 1 ms"),

@@ -149,9 +149,10 @@ class UsageReader:
 
     What cannot have changed much is not read again: of a cgroup that has not run since the last
     reading nothing, and memory.stat, which costs as much as all else, where memory in use is the
-    same to the byte. At every sixth reading all is read: pages may be reclaimed, age, and be
-    written back without that, and a quota may be new (v1 tells of periods in a file of its own,
-    which is left alone where none ended while the cgroup ran)."""
+    same to the byte. At every sixth reading all is looked at (of one that rests: memory in use and
+    I/O, the rest at every twelfth): pages may be reclaimed, age, and be written back without that,
+    and a quota may be new (v1 tells of periods in a file of its own, which is left alone where
+    none ended while the cgroup ran)."""
 
     __slots__ = (
         "_begin",
@@ -191,7 +192,7 @@ class UsageReader:
         self._inactive_bytes: int | None = None
         self._cache_bytes: int | None = None
         self._turn: int | None = None
-        self._begin = hash(path) % _RESTING_READINGS  # so that not all read all at once
+        self._begin = hash(path) % (2 * _RESTING_READINGS)  # so that not all read all at once
 
     def read(self) -> Usage:
         """Raises Gone where the cgroup is no more, ValueError or KeyError where a text makes no
@@ -206,12 +207,14 @@ class UsageReader:
     def _read(self) -> Usage:
         one = self._files.one
         turn = self._turn
-        self._turn = self._begin if turn is None else (turn + 1) % _RESTING_READINGS
-        everything = not turn  # the first time, too
+        self._turn = self._begin if turn is None else (turn + 1) % (2 * _RESTING_READINGS)
+        everything = turn is None or turn % _RESTING_READINGS == 0
         before = self._texts
         cpu = one(0)
-        if cpu == before[0] and cpu is not None and not everything:
-            return self._last
+        if cpu == before[0] and cpu is not None:
+            if not everything:
+                return self._last
+            everything = not turn  # the first time, too
         now = _, memory, io = cpu, one(1), one(2)
         self._texts = now
         if now == before and not everything:

@@ -57,9 +57,26 @@ def test_after_a_text_without_sense_the_next_is_read_whole(tmp_path: Path) -> No
     reader = UsageReader(layout_of(cgroup_mounts(host)), "a", Descriptors(0))
     first = reader.read()
     assert first != Usage()
+    put(host, "v2", "a", Numbers(cpu_us=1_600_000))  # it has run, so all is looked at
     (host.cgroup / "a/memory.current").write_text("much\n")
     for _ in range(3):
         with pytest.raises(ValueError, match="much"):
             reader.read()
     put(host, "v2", "a", Numbers())
     assert reader.read() == first
+
+
+def test_of_a_cgroup_that_rests_what_changes_is_seen_within_six_readings(tmp_path: Path) -> None:
+    host = machine(tmp_path, "v2")
+    put(host, "v2", "a", Numbers())
+    reader = UsageReader(layout_of(cgroup_mounts(host)), "a", Descriptors(8))
+    reader.read()
+    put(host, "v2", "a", Numbers(memory=5000, inactive_file=2000, read=8192))  # reclaimed, written
+    seen = [reader.read() for _ in range(6)][-1]
+    assert (seen.memory_bytes, seen.working_set_bytes, seen.read_bytes) == (5000, 3000, 8193)
+    put(host, "v2", "a", Numbers(memory=5000, inactive_file=4000, read=8192))  # pages have aged
+    assert [reader.read() for _ in range(12)][-1].working_set_bytes == 1000
+    put(host, "v2", "a", Numbers(cpu_us=9_000_000, memory=6000))
+    seen = reader.read()  # it has run
+    assert (seen.cpu_seconds, seen.memory_bytes, seen.working_set_bytes) == (9.0, 6000, 5000)
+    reader.close()
