@@ -21,8 +21,10 @@ from exporter.web.app import PAGE_HEADERS, Body
 from pingmesh.controller_config import MeshConfig
 from pingmesh.lists import Lists, address_of, labels_of
 from pingmesh.mesh import Report
+from pingmesh.mesh_prometheus import Prometheus
+from pingmesh.mesh_pull import Pulled
 from pingmesh.mesh_reading import Reading, as_json, make_reading
-from pingmesh.mesh_sources import Asked, Prometheus, Pulled, Results
+from pingmesh.mesh_results import Asked, Results
 from pingmesh.pages.mesh import Asking, NoSuchPlace, choose, mesh_page
 
 _FAULTS = Shape(

@@ -15,19 +15,10 @@ from exporter.config import Duration, HttpUrl
 from exporter.testing import FakeClock
 from pingmesh.controller_config import MeshConfig
 from pingmesh.mesh import Report, Tally
-from pingmesh.mesh_sources import (
-    FAIL,
-    LOST,
-    PROBES,
-    RTT,
-    STAMP,
-    Asked,
-    Prometheus,
-    Pulled,
-    Snapshot,
-    report,
-    snapshot,
-)
+from pingmesh.mesh_prometheus import Prometheus
+from pingmesh.mesh_pull import Pulled
+from pingmesh.mesh_results import FAIL, LOST, PROBES, RTT, STAMP, Asked
+from pingmesh.mesh_scrapes import Snapshot, report, snapshot
 from pingmesh.topology import RackId
 
 HERE, THERE = RackId("z", "r0"), RackId("z", "r1")
