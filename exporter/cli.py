@@ -52,6 +52,7 @@ COMMANDS = (
     ),
     Command("schema", "JSON Schema of a file, for editors", "exporter.commands.schema"),
     Command("pinglist", "pinglist.yaml", "exporter.commands.pinglist"),
+    Command("rules", "interference rules", "exporter.commands.rules"),
     Command("probe", "probe one target now", "exporter.commands.probe"),
 )
 

@@ -10,6 +10,7 @@ SCHEMAS = {
     "inventory": ("pingmesh.inventory", "InventoryFile"),
     "mesh": ("pingmesh.mesh_reading", "MeshJson"),
     "pinglist": ("pingmesh.pinglist", "Pinglist"),
+    "rules": ("exporter.interference.rules_file", "RulesFile"),
 }
 """The struct that each file is read into, by module and name."""
 

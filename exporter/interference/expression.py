@@ -92,8 +92,14 @@ class Tree:
             return self
         tree = self._on.get(device)
         if tree is None:
-            tree = self._on[device] = Tree(_on(self.root, device))
+            tree = self._on[device] = self.renamed(
+                lambda name: name._replace(device=device) if name.device == ANY_DEVICE else name
+            )
         return tree
+
+    def renamed(self, change: Callable[[Name], Name]) -> "Tree":
+        """With other variables in the same places."""
+        return Tree(_renamed(self.root, change))
 
     def __str__(self) -> str:
         return show(self.root)
@@ -125,14 +131,15 @@ def _names(node: Node) -> Iterator[Name]:
             yield from _names(right)
 
 
-def _on(node: Node, device: str) -> Node:
+def _renamed(node: Node, change: Callable[[Name], Name]) -> Node:
     match node:
-        case Name(device=name) if name == ANY_DEVICE:
-            return node._replace(device=device)
+        case Name():
+            return change(node)
         case Not() | Minus():
-            return node._replace(operand=_on(node.operand, device))
+            return node._replace(operand=_renamed(node.operand, change))
         case Binary():
-            return node._replace(left=_on(node.left, device), right=_on(node.right, device))
+            left, right = _renamed(node.left, change), _renamed(node.right, change)
+            return node._replace(left=left, right=right)
     return node
 
 

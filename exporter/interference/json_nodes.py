@@ -6,7 +6,6 @@ as YAML's are. Knows no rules.
 
 import json
 import re
-from json.decoder import scanstring
 from typing import NoReturn
 
 from exporter.config.source import check_text
@@ -15,6 +14,7 @@ from exporter.errors import ConfigError, Problem
 
 _BLANK = re.compile(r"[ \t\r\n]*")
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?", re.ASCII)
+_STRING = re.compile(r'"(?:[^"\\\x00-\x1f]|\\.)*"')
 _WORD = re.compile(r"[A-Za-z]+", re.ASCII)
 _WORDS = frozenset(("true", "false", "null"))
 
@@ -99,16 +99,16 @@ class _Reader:
         return sign == ","
 
     def _string(self) -> str:
+        match = _STRING.match(self._text, self._at)
+        if match is None:
+            self._fail("not JSON: a string without its end, or with a control character")
         try:
-            text, self._at = scanstring(self._text, self._at + 1, True)
-        except json.JSONDecodeError as error:
-            self._at = error.pos
-            self._fail(f"not JSON: {error.msg[:1].lower()}{error.msg[1:].removesuffix(' at')}")
-        if not text.isascii():
-            try:
-                text.encode()
-            except UnicodeEncodeError:
-                self._fail("not JSON: half a surrogate pair is no character")
+            text = str(json.loads(match.group()))
+        except json.JSONDecodeError:
+            self._fail("not JSON: a string with an unknown escape")
+        if not text.isascii() and any("\ud800" <= letter <= "\udfff" for letter in text):
+            self._fail("not JSON: half a surrogate pair is no character")
+        self._at = match.end()
         return text
 
     def _peek(self) -> str:

@@ -1,0 +1,305 @@
+"""A rules file to a RuleSet: `read_rules(path, facts)`. `.json` is Caelus' rules.json, else YAML.
+
+The rule: everything that is wrong with a file is said at once, each thing in one line with its
+place; a set is made of a file without errors only. Nothing here knows the engine or a clock.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from exporter.config.tree import Node
+from exporter.config.wording import KeyPath
+from exporter.errors import ConfigError, Problem
+from exporter.interference.detector_specs import DetectorSpec, Maker, make
+from exporter.interference.model import (
+    ActionSpec,
+    Detector,
+    Entry,
+    Rule,
+    RuleSet,
+    Scope,
+    Step,
+    WorkClass,
+)
+from exporter.interference.node_facts import NodeFacts
+from exporter.interference.rules_build import Detects
+from exporter.interference.rules_file import (
+    ACTION_ARGS,
+    Action,
+    ActionArgs,
+    Detect,
+    EntrySpec,
+    RulesFile,
+    RuleSpec,
+)
+from exporter.interference.rules_notes import Notes
+from exporter.interference.rules_notify import notices
+from exporter.interference.rules_words import EntryWords, RuleWords, detector
+
+ADJUSTABLE = ("cpu", "memory")
+_SCOPES: tuple[tuple[str, Scope], ...] = (
+    ("node_rules", "node"),
+    ("container_rules", "container"),
+    ("app_rules", "app"),
+)
+
+
+class Parsed(NamedTuple):
+    """A file's value with what is needed to speak of its lines. `strict`: of our own format."""
+
+    file: str
+    tree: Node | None
+    value: RulesFile
+    strict: bool
+    warnings: tuple[Problem, ...] = ()
+
+
+class Rules(NamedTuple):
+    """`words` are parallel to the set's rules."""
+
+    set: RuleSet
+    words: tuple[RuleWords, ...]
+
+
+def read_rules(path: Path, facts: NodeFacts, maker: Maker = make) -> Rules:
+    """Raises ConfigError with all that is wrong."""
+    if path.suffix == ".json":
+        from exporter.interference.rules_json import parse_rules_json
+
+        return build(parse_rules_json(path), facts, maker)
+    from exporter.interference.rules_yaml import parse_rules_yaml
+
+    return build(parse_rules_yaml(path), facts, maker)
+
+
+def build(parsed: Parsed, facts: NodeFacts, maker: Maker = make) -> Rules:
+    """Raises ConfigError with all that is wrong."""
+    builder = _Builder(parsed, facts, maker)
+    builder.take_all()
+    if builder.notes.errors:
+        raise ConfigError(sorted(builder.notes.errors, key=lambda problem: problem.line))
+    found = builder.found
+    why_idle = _why_idle(parsed.value, facts)
+    warnings = [*parsed.warnings, *builder.notes.warnings]
+    if why_idle is not None:
+        found, warnings = [], [Problem(parsed.file, 0, "", why_idle)]
+    return Rules(
+        RuleSet(
+            tuple(rule for rule, _, _ in found),
+            tuple(identity for _, _, identity in found),
+            tuple(map(str, sorted(warnings, key=lambda problem: problem.line))),
+        ),
+        tuple(words for _, words, _ in found),
+    )
+
+
+def _seconds(value: float) -> float:
+    """Of nanoseconds, without what the division left over."""
+    return round(float(value), 9)
+
+
+def _why_idle(file: RulesFile, facts: NodeFacts) -> str | None:
+    if file.disable:
+        return "disable is true: no rule of it is asked"
+    if file.rule_nodes and facts.addresses is not None and not facts.addresses & {*file.rule_nodes}:
+        return f"rule_nodes has no address of this node ({', '.join(sorted(facts.addresses))})"
+    return None
+
+
+class _Builder:
+    def __init__(self, parsed: Parsed, facts: NodeFacts, maker: Maker) -> None:
+        self.notes = Notes(parsed.file, parsed.tree, parsed.strict)
+        self.found: list[tuple[Rule, RuleWords, str]] = []
+        self._file, self._facts, self._maker = parsed.value, facts, maker
+        self._names: set[str] = set()
+
+    def take_all(self) -> None:
+        for key, scope in _SCOPES:
+            for index, spec in enumerate(getattr(self._file.rule_check, key)):
+                self._take(spec, scope, ("rule_check", key, index))
+        for notice in notices(self._file):
+            action = ActionSpec("schedule")
+            entry = Entry((self._maker(notice.spec),), (), (action,), notice.hold)
+            words = RuleWords((EntryWords((detector(notice.spec),), ()),), ())
+            self._add(
+                Rule(
+                    name=notice.name,
+                    scope="container",
+                    place=self.notes.place(notice.path),
+                    entries=(entry,),
+                    recover=(),
+                    check_interval=1.0,
+                    handle_interval=60.0,
+                    recover_interval=60.0,
+                    cooldown=0.0,
+                    severity="warning",
+                    subjects=notice.subjects,
+                    work=None,
+                ),
+                words,
+                f"{notice}",
+            )
+
+    def _take(self, spec: RuleSpec, scope: Scope, path: KeyPath) -> None:
+        notes = self.notes
+        detects = Detects(spec, scope, self._facts, notes)
+        entries, words = self._entries(spec.rules, spec, detects, (*path, "rules"))
+        recover, recover_words = self._entries(
+            spec.recover_rules, spec, detects, (*path, "recover_rules"), recovers=True
+        )
+        if notes.strict:
+            for index, why in detects.metric_faults():
+                notes.error((*path, "metrics", index), why)
+        name = self._name(spec, path)
+        subjects: str | None = spec.subjects
+        if scope == "app":
+            if detects.mixed():
+                text = "asks all jobs together (slo_min, slo_max) and one of them, want two rules"
+                notes.error(path, text)
+            own = detects.subjects()
+            if own is not None and subjects is not None:
+                text = f"stands in a rule that asks {detects.job or 'all jobs together'} anyway"
+                notes.tolerate((*path, "subjects"), text)
+            subjects = own or subjects
+        if not entries:
+            if spec.rules and not notes.errors:
+                notes.warn(path, f"rule {name} is left out: nothing of it can be asked here")
+            return
+        check = spec.check_interval or 60.0
+        work: WorkClass | None = None if spec.work == "all" else spec.work
+        self._add(
+            Rule(
+                name=name,
+                scope=scope,
+                place=notes.place(path),
+                entries=entries,
+                recover=recover,
+                check_interval=_seconds(check),
+                handle_interval=_seconds(spec.handle_interval or check),
+                recover_interval=_seconds(spec.recover_interval or check),
+                cooldown=_seconds(spec.cooldown),
+                severity=spec.severity,
+                subjects=subjects,
+                work=work if scope == "container" else None,
+            ),
+            RuleWords(words, recover_words),
+            repr(spec),
+        )
+
+    def _name(self, spec: RuleSpec, path: KeyPath) -> str:
+        place = f"{path[1]}[{path[2]}]"
+        if not spec.name:
+            if self.notes.strict:
+                self.notes.error((*path, "name"), "is missing, want the rule's name")
+            return place
+        if spec.name in self._names:
+            self.notes.tolerate(
+                (*path, "name"),
+                f"is there twice, got {spec.name}",
+                f"this rule is called {spec.name} ({place})",
+            )
+            return f"{spec.name} ({place})"
+        self._names.add(spec.name)
+        return spec.name
+
+    def _add(self, rule: Rule, words: RuleWords, text: str) -> None:
+        """The identity is of what the rule says and of what `auto` came to, not of its place."""
+        said = f"{rule.scope}\n{rule.name}\n{text}\n{words}"
+        self.found.append((rule, words, hashlib.sha256(said.encode()).hexdigest()))
+
+    def _entries(
+        self,
+        specs: Sequence[EntrySpec],
+        rule: RuleSpec,
+        detects: Detects,
+        path: KeyPath,
+        recovers: bool = False,
+    ) -> tuple[tuple[Entry, ...], tuple[EntryWords, ...]]:
+        entries: list[Entry] = []
+        words: list[EntryWords] = []
+        for index, spec in enumerate(specs):
+            where = (*path, index)
+            any_key = "any" if spec.any_of else "detects"
+            any_listed = spec.any_of or spec.detects
+            any_of, any_words = self._specs(any_listed, detects, (*where, any_key), recovers)
+            all_of, all_words = self._specs(spec.all_of, detects, (*where, "all"), recovers)
+            actions = tuple(self._actions(spec.actions, rule, (*where, "actions")))
+            if spec.hold:
+                self._one_hold(spec, any_listed, where)
+            # an `all` that cannot be asked, or an `any` of which nothing is left, never holds
+            if len(all_of) < len(spec.all_of) or (any_listed and not any_of):
+                continue
+            clear = None if spec.clear is None else _seconds(spec.clear)
+            entries.append(Entry(any_of, all_of, actions, _seconds(spec.hold or 0.0), clear))
+            words.append(EntryWords(any_words, all_words))
+        return tuple(entries), tuple(words)
+
+    def _one_hold(self, spec: EntrySpec, listed: Sequence[Detect], where: KeyPath) -> None:
+        for detect in (*listed, *spec.all_of):
+            if detect.args.warning_count or detect.args.warning_duration:
+                text = "stands beside warning_count or warning_duration, want one of them"
+                self.notes.tolerate((*where, "for"), text)
+                return
+
+    def _specs(
+        self, listed: Sequence[Detect], detects: Detects, path: KeyPath, recovers: bool
+    ) -> tuple[tuple[Detector, ...], tuple[str, ...]]:
+        found: list[DetectorSpec] = []
+        for index, detect in enumerate(listed):
+            spec = detects.spec(detect, (*path, index), recovers)
+            if spec is not None:
+                found.append(spec)
+        return tuple(map(self._maker, found)), tuple(map(detector, found))
+
+    def _actions(
+        self, actions: Sequence[Action], rule: RuleSpec, path: KeyPath
+    ) -> Sequence[ActionSpec]:
+        found: list[ActionSpec] = []
+        for index, action in enumerate(actions):
+            where = (*path, index, "args")
+            kind = action.name or "log"
+            own = ACTION_ARGS.get(kind, ())
+            for key in ActionArgs.__struct_fields__:
+                if key not in own and getattr(action.args, key):
+                    takes = f"want {', '.join(own)}" if own else "which takes none"
+                    text = f"is no argument of {kind}, {takes}"
+                    self.notes.tolerate((*where, key), text)
+            if kind == "webhook" and not action.args.url:
+                self.notes.error((*where, "url"), "is missing, want http://HOST/PATH or https://…")
+            if kind == "io" and not action.args.limits:
+                text = "is missing, want one of rbps, wbps, riops, wiops with its amount"
+                self.notes.error((*where, "limits"), text)
+            steps = self._steps(action, rule, where) if kind == "adjust" else ()
+            if kind == "adjust" and not steps:
+                continue
+            found.append(
+                ActionSpec(
+                    kind,
+                    "loop" if action.args.op == "loop" else "and",
+                    steps,
+                    action.args.url,
+                    tuple((name, float(value)) for name, value in action.args.limits.items()),
+                )
+            )
+        return found
+
+    def _steps(self, action: Action, rule: RuleSpec, where: KeyPath) -> tuple[Step, ...]:
+        steps: list[Step] = []
+        if not action.args.resources:
+            text = "is empty, want what to take away at each step"
+            self.notes.tolerate((*where, "resources"), text, "this action is left out")
+        for index, resource in enumerate(action.args.resources):
+            name = resource.resource or rule.name
+            if name not in ADJUSTABLE:
+                said = f"got {name}" if resource.resource else f"got {name}, the rule's name"
+                self.notes.tolerate(
+                    (*where, "resources", index, "resource"),
+                    f"cannot be adjusted, {said}, want {' or '.join(ADJUSTABLE)}",
+                    "it is left out",
+                )
+                continue
+            amount = None if resource.step is None else float(resource.step)
+            steps.append(Step(name, amount, resource.step_percent))
+        return tuple(steps)
