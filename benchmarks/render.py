@@ -20,8 +20,10 @@ from prometheus_client.core import CounterMetricFamily
 
 from benchmarks.tables import Table, markdown
 from exporter.ebpf.collector import ProgramCollector
+from exporter.ebpf.labelspec import LabelSpec
 from exporter.ebpf.maps import MapInfo, MapRows
-from exporter.ebpf.spec import CounterSpec, LabelSpec, MetricsSpec, ProgramSpec
+from exporter.ebpf.metricspec import CounterSpec, MetricsSpec
+from exporter.ebpf.spec import ProgramSpec
 from exporter.metrics.exposition import render
 from exporter.metrics.registry import Registry
 from exporter.testing import FakeProgram

@@ -23,7 +23,7 @@ from exporter.decoders.static_map import StaticMap
 from exporter.decoders.syscall import Syscall
 from exporter.decoders.usym import SIZES as USYM_SIZES
 from exporter.decoders.usym import Usym
-from exporter.ebpf.spec import DecoderSpec, LabelSpec
+from exporter.ebpf.labelspec import DecoderSpec, LabelSpec
 from exporter.errors import DecodeError, SkipRow
 
 __all__ = ["DECODERS", "DecodeContext", "Provisional", "chain", "label_problems", "order_problem"]

@@ -14,6 +14,7 @@ from exporter.config import line_of
 from exporter.decoders import label_problems, regexp
 from exporter.ebpf.cgroupids import KEY_SIZES
 from exporter.ebpf.elf import BpfObject, verify_object
+from exporter.ebpf.labelspec import LabelSpec
 from exporter.ebpf.layout import (
     EVENTS,
     Finding,
@@ -21,8 +22,9 @@ from exporter.ebpf.layout import (
     key_sizes,
     map_findings,
 )
+from exporter.ebpf.metricspec import HistogramSpec, MetricSpec
 from exporter.ebpf.places import kind_of
-from exporter.ebpf.spec import HistogramSpec, LabelSpec, MetricSpec, Program, ProgramSpec
+from exporter.ebpf.spec import Program, ProgramSpec
 from exporter.errors import BpfError, Problem
 
 LineOf = Callable[[Path, str], int]

@@ -20,8 +20,9 @@ from exporter.ebpf.eviction import Eviction
 from exporter.ebpf.layout import Layout, layout_of, needs_types
 from exporter.ebpf.mapmetric import Decode, MapMetric
 from exporter.ebpf.maps import LoadedProgram, MapInfo, MapRows
+from exporter.ebpf.metricspec import CounterSpec, MetricSpec, evict_after
 from exporter.ebpf.spans import SpanReader
-from exporter.ebpf.spec import CgroupIdMapSpec, CounterSpec, MetricSpec, ProgramSpec, evict_after
+from exporter.ebpf.spec import CgroupIdMapSpec, ProgramSpec
 from exporter.errors import BpfError, KernmeshError
 from exporter.hostfs import HostFs
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from itertools import accumulate
 from operator import add
 
-from exporter.ebpf.spec import HistogramSpec
+from exporter.ebpf.metricspec import HistogramSpec
 
 Numbers = list[int]
 

@@ -20,10 +20,11 @@ from exporter.ebpf.elf import BpfObject, verify_object
 from exporter.ebpf.hooks import HookReport, Refusal, functions_to_try, hooks_of
 from exporter.ebpf.layout import is_split_by_cpu
 from exporter.ebpf.loaded import HeldObject, KernelProgram
+from exporter.ebpf.metricspec import CounterSpec, GaugeSpec
 from exporter.ebpf.objectfile import read_object
 from exporter.ebpf.places import interface_of
 from exporter.ebpf.refusals import Refusals
-from exporter.ebpf.spec import CounterSpec, GaugeSpec, Program, ProgramSpec
+from exporter.ebpf.spec import Program, ProgramSpec
 from exporter.ebpf.verifier import telling_line
 from exporter.ebpf.without_btf import WithoutKernelBtf
 from exporter.errors import BpfError

@@ -12,7 +12,8 @@ from exporter.ebpf.btf import Btf
 from exporter.ebpf.elf import Map
 from exporter.ebpf.fields import Part, find_field
 from exporter.ebpf.hist import bucket_numbers, struct_width
-from exporter.ebpf.spec import CounterSpec, HistogramSpec, LabelSpec, MetricSpec, evict_after
+from exporter.ebpf.labelspec import LabelSpec
+from exporter.ebpf.metricspec import CounterSpec, HistogramSpec, MetricSpec, evict_after
 from exporter.errors import BpfError
 
 Finding = tuple[str, str]

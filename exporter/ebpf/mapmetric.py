@@ -13,8 +13,8 @@ from exporter.decoders.provisional import Provisional
 from exporter.ebpf import hist
 from exporter.ebpf.layout import Layout, is_split_by_cpu
 from exporter.ebpf.maps import BpfMap, MapRows
-from exporter.ebpf.spec import GaugeSpec, HistogramSpec
-from exporter.ebpf.spec import MetricSpec as MetricSpec
+from exporter.ebpf.metricspec import GaugeSpec, HistogramSpec
+from exporter.ebpf.metricspec import MetricSpec as MetricSpec
 from exporter.errors import DecodeError, KernmeshError
 from exporter.metrics.gotext import GoTexts
 from exporter.metrics.rows import Rows, Words

@@ -11,8 +11,9 @@ from typing import NamedTuple
 from exporter.decoders import Decode, DecodeContext, chain
 from exporter.ebpf import backends, kernel
 from exporter.ebpf.collector import ProgramCollector
+from exporter.ebpf.metricspec import MetricSpec
 from exporter.ebpf.spans import Span, SpanReader
-from exporter.ebpf.spec import MetricSpec, Program, ProgramSpec
+from exporter.ebpf.spec import Program, ProgramSpec
 from exporter.errors import BpfError, DecodeError
 
 

@@ -9,7 +9,7 @@ import pytest
 from exporter.clock import SystemClock
 from exporter.decoders import DecodeContext, Provisional, chain
 from exporter.decoders.cgroup_paths import CgroupPaths
-from exporter.ebpf.spec import DecoderSpec, LabelSpec
+from exporter.ebpf.labelspec import DecoderSpec, LabelSpec
 from exporter.host.mounts import cgroup_mounts
 from exporter.hostfs import HostFs
 from exporter.testing import FakeClock, fake_host

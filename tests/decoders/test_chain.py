@@ -15,7 +15,7 @@ from exporter.decoders import (
     label_problems,
     order_problem,
 )
-from exporter.ebpf.spec import DecoderSpec, LabelSpec
+from exporter.ebpf.labelspec import DecoderSpec, LabelSpec
 from exporter.errors import DecodeError, SkipRow
 from exporter.testing import FakeClock, fake_host
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from exporter.decoders import DecodeContext, Provisional, chain, order_problem
 from exporter.decoders.pod import Pod, PodField
-from exporter.ebpf.spec import DecoderSpec, LabelSpec
+from exporter.ebpf.labelspec import DecoderSpec, LabelSpec
 from exporter.testing import FakeClock, fake_host
 
 UID = "0c9f1b2e-6f3a-4d1e-9d7c-1f2e3d4c5b6a"

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from exporter.clock import SystemClock
 from exporter.decoders import DecodeContext, chain
 from exporter.decoders.user_symbols import UserSymbols
-from exporter.ebpf.spec import DecoderSpec, LabelSpec
+from exporter.ebpf.labelspec import DecoderSpec, LabelSpec
 from exporter.hostfs import HostFs
 from exporter.testing import fake_host
 

@@ -8,24 +8,23 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exporter.config import GoDuration
+from exporter.config import Ebpf, GoDuration
 from exporter.ebpf.check import check_programs
 from exporter.ebpf.elf import verify_object
+from exporter.ebpf.labelspec import DecoderSpec, LabelSpec
+from exporter.ebpf.metricspec import CounterSpec, GaugeSpec, HistogramSpec, MetricsSpec
+from exporter.ebpf.selection import check_all
 from exporter.ebpf.spec import (
     AttachSpec,
     CgroupIdMapSpec,
-    CounterSpec,
-    DecoderSpec,
-    GaugeSpec,
-    HistogramSpec,
     HookSpec,
-    LabelSpec,
-    MetricsSpec,
     Program,
     ProgramSpec,
     SpanSpec,
     TracingSpec,
+    read_program,
 )
+from exporter.errors import ConfigError
 from tests.ebpf.test_elf import mutant
 
 UINT = DecoderSpec("uint")
@@ -392,3 +391,16 @@ def test_check_survives_any_mutated_object(shapes: bytes, seed: int) -> None:
     program = Program("a", Path("a.yaml"), Path("a.bpf.o"), spec)
     for found in check_programs([program], verify=lambda path: verify_object(spoiled, str(path))):
         assert "\n" not in str(found)
+
+
+PROGRAMS = sorted((Path(__file__).parents[1] / "config" / "program").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", PROGRAMS, ids=lambda path: path.stem)
+def test_a_rule_of_the_file_alone_is_the_reader_s_and_told_once(path: Path, tmp_path: Path) -> None:
+    """Exp2 ranges, names, doubles: `check` has no opinion of its own on them."""
+    copy = tmp_path / "bad.yaml"
+    copy.write_bytes(path.read_bytes())
+    with pytest.raises(ConfigError) as refused:
+        read_program(copy)
+    assert check_all(Ebpf(dirs=(str(tmp_path),), programs=("bad",))) == list(refused.value.problems)

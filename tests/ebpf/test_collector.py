@@ -7,15 +7,10 @@ from prometheus_client import Metric
 
 from exporter.decoders.provisional import Provisional
 from exporter.ebpf.collector import ProgramCollector
+from exporter.ebpf.labelspec import LabelSpec
 from exporter.ebpf.maps import AttachedFunction
-from exporter.ebpf.spec import (
-    CounterSpec,
-    GaugeSpec,
-    HistogramSpec,
-    LabelSpec,
-    MetricsSpec,
-    ProgramSpec,
-)
+from exporter.ebpf.metricspec import CounterSpec, GaugeSpec, HistogramSpec, MetricsSpec
+from exporter.ebpf.spec import ProgramSpec
 from exporter.ebpf.status import FailedProgram, ProgramsCollector
 from exporter.errors import BpfError, DecodeError, SkipRow
 from exporter.metrics.exposition import render

@@ -7,7 +7,9 @@ from prometheus_client import Metric
 from exporter.config import GoDuration
 from exporter.ebpf import eventcounts
 from exporter.ebpf.collector import ProgramCollector
-from exporter.ebpf.spec import CounterSpec, LabelSpec, MetricsSpec, ProgramSpec
+from exporter.ebpf.labelspec import LabelSpec
+from exporter.ebpf.metricspec import CounterSpec, MetricsSpec
+from exporter.ebpf.spec import ProgramSpec
 from exporter.ebpf.status import ProgramsCollector
 from exporter.errors import BpfError
 from exporter.testing import FakeClock, FakeMap, FakeProgram

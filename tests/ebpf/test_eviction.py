@@ -7,7 +7,9 @@ import pytest
 
 from exporter.config import GoDuration
 from exporter.ebpf.collector import ProgramCollector
-from exporter.ebpf.spec import CounterSpec, HistogramSpec, LabelSpec, MetricsSpec, ProgramSpec
+from exporter.ebpf.labelspec import LabelSpec
+from exporter.ebpf.metricspec import CounterSpec, HistogramSpec, MetricsSpec
+from exporter.ebpf.spec import ProgramSpec
 from exporter.errors import BpfError
 from exporter.testing import FakeClock, FakeMap, FakeProgram
 

@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from exporter.ebpf import hist
-from exporter.ebpf.spec import HistogramSpec
+from exporter.ebpf.metricspec import HistogramSpec
 
 
 def spec(**keys: Any) -> HistogramSpec:

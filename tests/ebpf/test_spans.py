@@ -5,8 +5,9 @@ from collections.abc import Callable
 
 import pytest
 
+from exporter.ebpf.labelspec import LabelSpec
 from exporter.ebpf.spans import Span, SpanReader
-from exporter.ebpf.spec import LabelSpec, SpanSpec
+from exporter.ebpf.spec import SpanSpec
 from exporter.errors import SkipRow
 from exporter.testing import FakeClock
 

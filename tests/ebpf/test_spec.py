@@ -4,13 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from exporter.ebpf.labelspec import DecoderSpec, LabelSpec
+from exporter.ebpf.metricspec import CounterSpec, HistogramSpec
 from exporter.ebpf.spec import (
     CgroupIdMapSpec,
-    CounterSpec,
-    DecoderSpec,
-    HistogramSpec,
     HookSpec,
-    LabelSpec,
     Program,
     ProgramSpec,
     SpanSpec,

@@ -6,7 +6,8 @@ A document holds them between marks; what stands outside of the marks is kept by
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from exporter.ebpf.spec import GaugeSpec, HistogramSpec, ProgramSpec
+from exporter.ebpf.metricspec import GaugeSpec, HistogramSpec
+from exporter.ebpf.spec import ProgramSpec
 from exporter.ebpf.start import metrics_of
 
 END = "<!-- end -->"

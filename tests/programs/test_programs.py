@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from exporter.ebpf.labelspec import LabelSpec
+from exporter.ebpf.metricspec import CounterSpec, MetricsSpec
 from exporter.ebpf.objectfile import shipped_folder
-from exporter.ebpf.spec import CounterSpec, LabelSpec, MetricsSpec, ProgramSpec, read_program
+from exporter.ebpf.spec import ProgramSpec, read_program
 from exporter.ebpf.start import metrics_of
 from tests.programs.loads import LOADS
 from tests.programs.tables import ALL, END, Outcome, begin, put_between_marks, render
