@@ -143,8 +143,9 @@ class KubeApi(Protocol):
         dry_run: bool = False,
     ) -> Object:
         """Server-side apply. What `manager` applied before and `body` lacks is removed; a field
-        that another manager owns is a conflict, unless `force` takes it. Makes the object where
-        there is none, unless `body` has a metadata.uid or resourceVersion to be met."""
+        that another manager owns is a conflict, unless `force` takes it. With a metadata.uid in
+        `body` only the object that has it; without, the object is made where there is none and
+        the caller may create. `body` needs its kind; the apiVersion is put in."""
 
     async def patch(
         self,
@@ -184,9 +185,16 @@ class KubeApi(Protocol):
         """Replaces the object; a metadata.resourceVersion in `body` must be the present one."""
 
     async def delete(
-        self, resource: Resource, name: str, namespace: str = "", *, uid: str = ""
+        self,
+        resource: Resource,
+        name: str,
+        namespace: str = "",
+        *,
+        uid: str = "",
+        grace_seconds: int | None = None,
     ) -> None:
-        """With `uid`, only the object that has it."""
+        """With `uid`, only the object that has it. `grace_seconds` is for pods: None is what the
+        pod says, 0 at once."""
 
     async def evict(
         self,

@@ -185,11 +185,15 @@ class KubeClient:
         return await self._ask("update", "PUT", resource, namespace, name, subresource, query, body)
 
     async def delete(
-        self, resource: Resource, name: str, namespace: str = "", *, uid: str = ""
+        self,
+        resource: Resource,
+        name: str,
+        namespace: str = "",
+        *,
+        uid: str = "",
+        grace_seconds: int | None = None,
     ) -> None:
-        options: Object = {"apiVersion": "v1", "kind": "DeleteOptions"}
-        if uid:
-            options["preconditions"] = {"uid": uid}
+        options = {"apiVersion": "v1", "kind": "DeleteOptions"} | _ending(uid, grace_seconds)
         await self._ask("delete", "DELETE", resource, namespace, name, body=options)
 
     async def evict(
@@ -201,11 +205,7 @@ class KubeClient:
         grace_seconds: int | None = None,
         dry_run: bool = False,
     ) -> None:
-        options: Object = {}
-        if uid:
-            options["preconditions"] = {"uid": uid}
-        if grace_seconds is not None:
-            options["gracePeriodSeconds"] = grace_seconds
+        options = _ending(uid, grace_seconds)
         if dry_run:
             options["dryRun"] = ["All"]
         body = {
@@ -292,6 +292,16 @@ class KubeClient:
 
 def _writing(manager: str, dry_run: bool) -> dict[str, str]:
     return {"fieldManager": manager, "dryRun": "All" if dry_run else ""}
+
+
+def _ending(uid: str, grace_seconds: int | None) -> Object:
+    """docs/reference/kubernetes-api/common-definitions/delete-options"""
+    options: Object = {}
+    if uid:
+        options["preconditions"] = {"uid": uid}
+    if grace_seconds is not None:
+        options["gracePeriodSeconds"] = grace_seconds
+    return options
 
 
 async def _events(where: str, lines: AsyncIterator[Object]) -> AsyncIterator[Event]:
