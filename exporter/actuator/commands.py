@@ -1,0 +1,110 @@
+"""Configured commands, run one beside another while requests are answered: what `slo` asks.
+
+The rule: only what Start named is run, without a shell, with an environment of its own, for a
+bounded time and a bounded output; whatever it started dies with it.
+"""
+
+import os
+import selectors
+import signal
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+
+from exporter.actuator.protocol import Answer
+
+_MOST_OUTPUT = 32_768
+_MOST_AT_ONCE = 4
+_ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8"}
+
+
+class _Running:
+    __slots__ = ("deadline", "name", "output", "pid", "pipe", "request")
+
+    def __init__(self, request: int, name: str, pid: int, pipe: int, deadline: float) -> None:
+        self.request, self.name, self.pid, self.pipe = request, name, pid, pipe
+        self.deadline, self.output = deadline, bytearray()
+
+
+class Commands:
+    """`poll` when one of its descriptors is readable, or a deadline has come."""
+
+    def __init__(
+        self, commands: Mapping[str, Sequence[str]], selector: selectors.BaseSelector
+    ) -> None:
+        self._commands, self._selector = commands, selector
+        self._running: dict[int, _Running] = {}
+
+    def start(self, request: int, name: str, seconds: float, now: float) -> Answer | None:
+        """None: the answer comes later."""
+        argv = self._commands.get(name)
+        if argv is None:
+            return Answer(request, refused=f"command {name!r}: none of that name is configured")
+        if len(self._running) >= _MOST_AT_ONCE:
+            return Answer(request, refused=f"{_MOST_AT_ONCE} commands are running already")
+        ours, theirs = os.pipe2(os.O_CLOEXEC)
+        try:
+            pid = os.posix_spawn(
+                argv[0],
+                list(argv),
+                _ENVIRONMENT,
+                file_actions=[
+                    (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                    (os.POSIX_SPAWN_DUP2, theirs, 1),
+                ],
+                setpgroup=0,
+                setsigdef=[signal.SIGINT, signal.SIGHUP, signal.SIGTERM, signal.SIGUSR1],
+            )
+        except OSError as error:
+            os.close(ours)
+            return Answer(request, refused=f"command {name!r}: {argv[0]}: {error.strerror}")
+        finally:
+            os.close(theirs)
+        os.set_blocking(ours, False)
+        self._running[ours] = _Running(request, name, pid, ours, now + seconds)
+        self._selector.register(ours, selectors.EVENT_READ, "command")
+        return None
+
+    def deadline(self) -> float | None:
+        return min((each.deadline for each in self._running.values()), default=None)
+
+    def poll(self, now: float) -> list[Answer]:
+        answers = []
+        for running in list(self._running.values()):
+            ended = self._read(running)
+            if ended or len(running.output) > _MOST_OUTPUT or now >= running.deadline:
+                answers.append(self._finish(running, "" if ended else _why(running, now)))
+        return answers
+
+    def end(self) -> None:
+        for running in list(self._running.values()):
+            self._finish(running, "kernmesh is ending")
+
+    def _read(self, running: _Running) -> bool:
+        while len(running.output) <= _MOST_OUTPUT:
+            try:
+                data = os.read(running.pipe, 65_536)
+            except BlockingIOError:
+                return False
+            if not data:
+                return True
+            running.output += data
+        return False
+
+    def _finish(self, running: _Running, problem: str) -> Answer:
+        del self._running[running.pipe]
+        self._selector.unregister(running.pipe)
+        os.close(running.pipe)
+        with suppress(ProcessLookupError):
+            os.killpg(running.pid, signal.SIGKILL)  # nobody is left behind
+        _, status = os.waitpid(running.pid, 0)
+        code = os.waitstatus_to_exitcode(status)
+        if problem:
+            return Answer(running.request, refused=f"command {running.name!r}: {problem}")
+        output = bytes(running.output[:_MOST_OUTPUT]).decode("utf-8", "replace")
+        return Answer(running.request, status=code, output=output)
+
+
+def _why(running: _Running, now: float) -> str:
+    if now >= running.deadline:
+        return "was not done in time, and was ended"
+    return f"said more than {_MOST_OUTPUT} bytes, and was ended"
