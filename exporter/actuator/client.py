@@ -64,7 +64,9 @@ class Actuator:
             self._next += 1
             data = encode(replace(request, id=number))
             if self._channel is None:
-                return Answer(number, refused=self.problem or "the actuator is not running")
+                return Answer(
+                    number, failed=True, refused=self.problem or "the actuator is not running"
+                )
             if len(data) > MOST_BYTES:
                 return Answer(
                     number, refused=f"the request has {len(data)} bytes, most {MOST_BYTES}"
@@ -74,11 +76,15 @@ class Actuator:
                 self._channel.send(data)
             except OSError as error:
                 del self._waiting[number]
-                return Answer(number, refused=f"the actuator cannot be asked: {error.strerror}")
+                return Answer(
+                    number, failed=True, refused=f"the actuator cannot be asked: {error.strerror}"
+                )
         try:
             return mine.get(timeout=seconds)
         except queue.Empty:
-            return Answer(number, refused=f"the actuator did not answer within {seconds:.0f} s")
+            return Answer(
+                number, failed=True, refused=f"the actuator did not answer within {seconds:.0f} s"
+            )
         finally:
             with self._lock:
                 self._waiting.pop(number, None)
@@ -173,7 +179,7 @@ class Actuator:
         with self._lock:
             waiting, self._waiting = self._waiting, {}
         for number, each in waiting.items():
-            each.put(Answer(number, refused=reason))
+            each.put(Answer(number, failed=True, refused=reason))
 
 
 def _ending(status: int) -> str:

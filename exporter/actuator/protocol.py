@@ -147,11 +147,13 @@ class Held(Struct, frozen=True):
 
 class Answer(Struct, frozen=True, omit_defaults=True):
     """To the request `id`; id 0: said unasked (`hello`: the process has just begun, and whatever
-    was asked of one before it is lost). `refused` says why nothing was done, "" where it was.
-    `notes` are lines for the log: what was left alone, what failed."""
+    was asked of one before it is lost). `refused` says why nothing was done, "" where it was;
+    `failed`: not because it may not be, but because it did not work. `notes` are lines for the
+    log: what was left alone, what failed."""
 
     id: int
     refused: str = ""
+    failed: bool = False
     hello: bool = False
     changes: tuple[Change, ...] = ()
     notes: tuple[str, ...] = ()

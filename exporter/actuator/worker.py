@@ -10,6 +10,8 @@ import socket
 import sys
 import time
 
+from msgspec.structs import replace
+
 from exporter.actuator.cgroups import NotAllowed, Roots, hierarchies
 from exporter.actuator.commands import Commands
 from exporter.actuator.force import Force
@@ -139,27 +141,19 @@ class Worker:
             answer = self._act(request)
         except (NotAllowed, Unfit, JournalError) as error:
             text = self._no_journal or str(error) if isinstance(error, JournalError) else str(error)
-            return Answer(request.id, refused=text, notes=notes)
+            failed = isinstance(error, JournalError)
+            return Answer(request.id, refused=text, failed=failed, notes=notes)
         except OSError as error:
             # one of a file was put into words where it was met; any other is a cgroup's
             text = str(error.strerror or error)
             name = f"{error.filename}: " if error.filename else ""
-            return Answer(request.id, refused=f"{name}{text}", notes=notes)
+            return Answer(request.id, refused=f"{name}{text}", failed=True, notes=notes)
         except Exception as error:  # nothing that is asked may end it while things are in force
-            return Answer(request.id, refused=f"{type(error).__name__}: {error}", notes=notes)
+            text = f"{type(error).__name__}: {error}"
+            return Answer(request.id, refused=text, failed=True, notes=notes)
         if answer is None:
             return None
-        return Answer(
-            request.id,
-            changes=answer.changes,
-            notes=notes + answer.notes,
-            places=answer.places,
-            held=answer.held,
-            moved=answer.moved,
-            status=answer.status,
-            output=answer.output,
-            refused=answer.refused,
-        )
+        return replace(answer, id=request.id, notes=notes + answer.notes)
 
     def _act(self, request: Any) -> Answer | None:
         match request:

@@ -106,7 +106,7 @@ class Step(NamedTuple):
     fraction: float | None
 
 
-ActionKind = Literal["log", "webhook", "schedule", "adjust", "preempt", "io", "evict"]
+ActionKind = Literal["log", "webhook", "schedule", "adjust", "preempt", "io", "evict", "confirm"]
 
 
 class ActionSpec(NamedTuple):
