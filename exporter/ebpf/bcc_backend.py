@@ -22,8 +22,9 @@ from exporter.ebpf.btf_build import build
 from exporter.ebpf.elf import verify_object
 from exporter.ebpf.header_types import header_types
 from exporter.ebpf.hooks import HookReport, Refusal, functions_to_try, hooks_of
-from exporter.ebpf.kernel import Options, split_by_cpu
+from exporter.ebpf.kernel import Options
 from exporter.ebpf.loaded import KernelProgram
+from exporter.ebpf.mapsizes import split_by_cpu
 from exporter.ebpf.objectfile import SHIPPED, read_object
 from exporter.ebpf.relocations import Relocation, relocations
 from exporter.ebpf.spec import Program

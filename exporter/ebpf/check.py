@@ -5,7 +5,6 @@ nothing: whatever the bytes, the answer is a list of problems.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -13,11 +12,12 @@ from msgspec.structs import replace
 from exporter.config import line_of
 from exporter.decoders import label_problems, regexp
 from exporter.ebpf.cgroupids import KEY_SIZES
+from exporter.ebpf.constants import constant_findings, kaddr_findings
 from exporter.ebpf.elf import BpfObject, verify_object
+from exporter.ebpf.findings import Finding, below, missing
 from exporter.ebpf.labelspec import LabelSpec
 from exporter.ebpf.layout import (
     EVENTS,
-    Finding,
     is_row_per_bucket,
     key_sizes,
     map_findings,
@@ -84,9 +84,9 @@ def _metrics(spec: ProgramSpec) -> Iterator[tuple[str, str, MetricSpec]]:
 def _decoder_findings(spec: ProgramSpec) -> Iterator[Finding]:
     """What cannot be decoded, whatever the object; spec.py has seen to the rest of the YAML."""
     for path, _, metric in _metrics(spec):
-        yield from _below(path, _label_findings(metric.labels))
+        yield from below(path, _label_findings(metric.labels))
     for index, span in enumerate(spec.tracing.spans):
-        yield from _below(f"tracing.spans[{index}]", _label_findings(span.labels))
+        yield from below(f"tracing.spans[{index}]", _label_findings(span.labels))
     if spec.cgroup_id_map and spec.cgroup_id_map.regexps:
         wrong = regexp.syntax_problem(spec.cgroup_id_map.regexps)
         if wrong:
@@ -116,7 +116,7 @@ def _object_findings(spec: ProgramSpec, declared: BpfObject) -> Iterator[Finding
         found = declared.maps.get(metric.map_name)
         if found is None:
             key = "map" if metric.map else "name"
-            yield f"{path}.{key}", _missing("map", metric.map_name, declared.maps)
+            yield f"{path}.{key}", missing("map", metric.map_name, declared.maps)
             continue
         try:
             findings = [
@@ -125,17 +125,17 @@ def _object_findings(spec: ProgramSpec, declared: BpfObject) -> Iterator[Finding
             ]
         except BpfError as error:
             findings = [("", str(error))]
-        yield from _below(path, findings)
+        yield from below(path, findings)
     for index, hook in enumerate(spec.hooks):
         for way, functions in enumerate(hook.any_of):
             for function in functions:
                 if function not in declared.functions:
                     where = f"hooks[{index}].any_of[{way}]"
-                    yield where, _missing("function", function, declared.functions)
+                    yield where, missing("function", function, declared.functions)
     for index, place in enumerate(spec.attach):
         section = declared.functions.get(place.function)
         if section is None:
-            text = _missing("function", place.function, declared.functions)
+            text = missing("function", place.function, declared.functions)
             yield f"attach[{index}].function", text
             continue
         kind = kind_of(section)
@@ -149,25 +149,16 @@ def _object_findings(spec: ProgramSpec, declared: BpfObject) -> Iterator[Finding
     for index, span in enumerate(spec.tracing.spans):
         found = declared.maps.get(span.ringbuf)
         if found is None:
-            yield f"tracing.spans[{index}].ringbuf", _missing("map", span.ringbuf, declared.maps)
+            yield f"tracing.spans[{index}].ringbuf", missing("map", span.ringbuf, declared.maps)
         elif found.type not in EVENTS:
             text = f"map {span.ringbuf!r} is of map type {found.type}, want ringbuf"
             yield f"tracing.spans[{index}].ringbuf", text
-    for index, symbol in enumerate(spec.kaddrs):
-        name = f"kaddr_{symbol}"
-        variable = declared.variables.get(name)
-        if variable is None or not variable.section.startswith(".rodata"):
-            yield f"kaddrs[{index}]", _missing("rodata variable", name, declared.variables)
-    for name, number in spec.constants.items():
-        variable = declared.variables.get(name)
-        if variable is None or not variable.section.startswith(".rodata"):
-            yield f"constants.{name}", _missing("rodata variable", name, declared.variables)
-        elif number >> (8 * variable.size):
-            yield f"constants.{name}", f"got {number}, which {variable.size} bytes do not hold"
+    yield from kaddr_findings(spec, declared)
+    yield from constant_findings(spec, declared)
     if spec.cgroup_id_map:
         found = declared.maps.get(spec.cgroup_id_map.name)
         if found is None:
-            text = _missing("map", spec.cgroup_id_map.name, declared.maps)
+            text = missing("map", spec.cgroup_id_map.name, declared.maps)
             yield "cgroup_id_map.name", text
         elif found.type not in _CGROUP_MAPS[spec.cgroup_id_map.type]:
             text = f"map {found.name!r} is of map type {found.type}, want {spec.cgroup_id_map.type}"
@@ -200,22 +191,8 @@ def _difference(kind: str, spec: MetricSpec, other_kind: str, other: MetricSpec)
     return None
 
 
-def _missing(what: str, name: str, there: Iterable[str]) -> str:
-    names = sorted(there)
-    close = get_close_matches(name, names, n=1)
-    if close:
-        return f"the object has no {what} {name!r} (did you mean {close[0]!r}?)"
-    listed = ", ".join(names[:8]) + (" …" if len(names) > 8 else "")
-    return f"the object has no {what} {name!r}, it has {listed or 'none'}"
-
-
 def _shown(names: list[str]) -> str:
     return ", ".join(names) or "none"
-
-
-def _below(path: str, findings: Iterable[Finding]) -> Iterator[Finding]:
-    for below, text in findings:
-        yield f"{path}.{below}" if below else path, text
 
 
 def _problem(program: Program, line_of: LineOf, path: str, text: str) -> Problem:

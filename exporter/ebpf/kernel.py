@@ -9,33 +9,27 @@ import contextlib
 import functools
 import logging
 import mmap
-import re
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from exporter.ebpf import budget, features, libbpf
 from exporter.ebpf.attach import attach, is_perf_event
+from exporter.ebpf.blame import blamed_function, blamed_whole, lacks_btf
+from exporter.ebpf.constants import constants_of, set_constants
 from exporter.ebpf.elf import BpfObject, verify_object
 from exporter.ebpf.hooks import HookReport, Refusal, functions_to_try, hooks_of
-from exporter.ebpf.layout import is_split_by_cpu
 from exporter.ebpf.loaded import HeldObject, KernelProgram
-from exporter.ebpf.metricspec import CounterSpec, GaugeSpec
+from exporter.ebpf.mapsizes import size_maps
 from exporter.ebpf.objectfile import read_object
 from exporter.ebpf.places import interface_of
 from exporter.ebpf.refusals import Refusals
-from exporter.ebpf.spec import Program, ProgramSpec
+from exporter.ebpf.spec import Program
 from exporter.ebpf.verifier import telling_line
 from exporter.ebpf.without_btf import WithoutKernelBtf
 from exporter.errors import BpfError
 from exporter.hostfs import HostFs
 
 logger = logging.getLogger(__name__)
-
-_BLAMED = re.compile(r"^prog '([^']+)': (.*)")
-_MAP_REFUSED = re.compile(r"^map '([^']+)': failed to create: (.*?)(\(-\d+\))?$")
-_LOG_MARK = "-- BEGIN PROG LOAD LOG --"
-_NO_BTF = re.compile("kernel BTF|vmlinux BTF")
 
 
 class Options(NamedTuple):
@@ -141,6 +135,7 @@ class _Loader:
         ):
             raise BpfError(f"{program.name}: {wrong}")
         self._data = verified.data
+        self._declared = verified.declared
         self._sections = verified.declared.functions
         self._known = options.refusals or Refusals()
         self._hooks = hooks_of(program.spec.hooks, self._sections)
@@ -155,7 +150,7 @@ class _Loader:
 
     @functools.cached_property
     def _constants(self) -> Mapping[str, int]:
-        return _kernel_addresses(self._program, self._options.host)
+        return constants_of(self._program, self._declared, self._options.host)
 
     def load(self) -> KernelProgram:
         try:
@@ -255,19 +250,21 @@ class _Loader:
                     function.set_perf_event()
                 elif interface_of(function.section):
                     function.set_xdp()
-            asked = _asked_constants(obj, self._program)
-            constants = {"km_page_bytes": mmap.PAGESIZE, **asked, **self._constants}
-            for name in _size_maps(
-                obj, self._program.spec, self._options, self._lib.possible_cpus()
-            ):
+            constants = {"km_page_bytes": mmap.PAGESIZE, **self._constants}
+            for name in self._size_maps(obj):
                 constants[f"shared_{name}"] = 1
-            _set_constants(obj, constants)
+            set_constants(obj, constants)
             self._load(obj, functions)
             self._attach(obj, functions)
         except BaseException:
             obj.close()
             raise
         return obj
+
+    def _size_maps(self, obj: libbpf.Object) -> list[str]:
+        options = self._options
+        cpus = options.possible_cpus or self._lib.possible_cpus()
+        return size_maps(obj, self._program.spec, options.max_entries, cpus, options.budget_bytes)
 
     def _load(self, obj: libbpf.Object, functions: Sequence[str]) -> None:
         with self._lib.messages() as said:
@@ -276,9 +273,9 @@ class _Loader:
                 return
             except libbpf.LibbpfError as error:
                 failure = error
-        blamed, why = _blame(said, functions)
+        blamed, why = blamed_function(said, functions)
         log = failure.log or "\n".join(said)
-        if blamed is None and any(_NO_BTF.search(line) for line in said):
+        if blamed is None and lacks_btf(said):
             raise _NoKernelBtf(self._whole_failure(failure, said, log))
         if blamed is None:
             raise _Refused((), self._whole_failure(failure, said, log))
@@ -293,16 +290,7 @@ class _Loader:
     def _whole_failure(
         self, failure: libbpf.LibbpfError, said: Sequence[str], log: str
     ) -> BpfError:
-        """No one function is to blame: the machine, or a map."""
-        why = features.no_bpf(self._lib, self._options.host)
-        if why is None and any(map(_NO_BTF.search, said)):
-            why = features.no_kernel_btf(self._options.host)
-        if why is None:
-            refused_map = next(filter(None, map(_MAP_REFUSED.match, said)), None)
-            if refused_map:
-                why = f"map {refused_map[1]} cannot be made: {refused_map[2]}"
-        if why is None:
-            why = next((line for line in reversed(said) if "fail" in line), str(failure))
+        why = blamed_whole(self._lib, self._options.host, failure, said)
         return BpfError(f"{self._program.name}: {why}", log)
 
     def _attach(self, obj: libbpf.Object, functions: Sequence[str]) -> None:
@@ -319,7 +307,7 @@ class _Loader:
                     self._known.learn(function.section, error.errno, self._options.host)
                     reason = features.refusal(function.section, error.errno, self._options.host)
                     if reason is None:
-                        _, said_why = _blame(said, functions)
+                        _, said_why = blamed_function(said, functions)
                         reason = f"cannot be attached: {said_why or error}"
                 except BpfError as error:
                     reason = str(error)
@@ -341,93 +329,3 @@ class _Loader:
                     or [Refusal(function, self._sections[function], reason, refused.whole.log)]
                 )
         return refusals if len(refusals) < len(functions) else []
-
-
-def _blame(said: Sequence[str], functions: Sequence[str]) -> tuple[str | None, str]:
-    """Which function libbpf's messages hold responsible, and the first thing said of it."""
-    matches = [match for match in map(_BLAMED.match, said) if match and match[1] in functions]
-    matches = [match for match in matches if "fail" in match[2] or "error" in match[2].lower()]
-    if not matches:
-        return None, ""
-    return matches[-1][1], next(m[2] for m in matches if m[1] == matches[-1][1])
-
-
-def _size_maps(
-    obj: libbpf.Object, spec: ProgramSpec, options: Options, machine_cpus: int
-) -> list[str]:
-    """Sets map sizes; gives the names of those that become shared, as they do not fit per CPU."""
-    constants = obj.variables(".rodata")
-    by_cpu = split_by_cpu(spec)
-    shared = []
-    for each in obj.maps:
-        if each.internal:
-            continue
-        if each.name in options.max_entries:
-            each.set_max_entries(options.max_entries[each.name])
-        plan = budget.plan(
-            each.kind,
-            each.max_entries,
-            each.value_size,
-            options.possible_cpus or machine_cpus,
-            can_share=f"shared_{each.name}" in constants and each.name not in by_cpu,
-            budget_bytes=options.budget_bytes,
-        )
-        if plan.shared:
-            each.set_kind(plan.kind)
-            shared.append(each.name)
-    return shared
-
-
-def _set_constants(obj: libbpf.Object, values: Mapping[str, int]) -> None:
-    """Writes numbers into the object's constants of these names, where it has them."""
-    places = obj.variables(".rodata")
-    rodata = next((m for m in obj.maps if m.internal and m.name.endswith(".rodata")), None)
-    for name, value in values.items():
-        if rodata is not None and name in places:
-            place = places[name]
-            rodata.write_initial(place.offset, value.to_bytes(place.size, sys.byteorder))
-
-
-def _asked_constants(obj: libbpf.Object, program: Program) -> Mapping[str, int]:
-    """`constants` of the YAML. Raises BpfError for one that the object has not, or that is larger
-    than the object's variable."""
-    asked = program.spec.constants
-    places = obj.variables(".rodata") if asked else {}
-    for name, value in asked.items():
-        if name not in places:
-            raise BpfError(f"{program.yaml}: constants: the object's rodata has no variable {name}")
-        if value >> 8 * places[name].size:
-            raise BpfError(
-                f"{program.yaml}: constants: {name}: got {value}, want what fits in "
-                f"{places[name].size} bytes"
-            )
-    return asked
-
-
-def _kernel_addresses(program: Program, host: HostFs) -> dict[str, int]:
-    """`kaddrs` of the YAML: kernel symbols' addresses, for constants named kaddr_<symbol>."""
-    wanted = set(program.spec.kaddrs)
-    found: dict[str, int] = {}
-    if not wanted:
-        return found
-    path = host.proc / "kallsyms"
-    try:
-        with path.open() as lines:
-            for line in lines:
-                address, _, name = line.split()[:3]
-                if name in wanted:
-                    found.setdefault(f"kaddr_{name}", int(address, 16))
-    except OSError as error:
-        raise BpfError(f"{program.yaml}: kaddrs: {path}: {error.strerror}") from None
-    missing = sorted(name for name in wanted if not found.get(f"kaddr_{name}"))
-    if missing:
-        raise BpfError(
-            f"{program.yaml}: kaddrs: this kernel shows no address of {', '.join(missing)}"
-        )
-    return found
-
-
-def split_by_cpu(spec: ProgramSpec) -> set[str]:
-    """Maps whose metric has a last label `cpu`: shared, they could not tell it."""
-    metrics: tuple[CounterSpec | GaugeSpec, ...] = (*spec.metrics.counters, *spec.metrics.gauges)
-    return {each.map_name for each in metrics if is_split_by_cpu(each)}

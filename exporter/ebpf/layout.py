@@ -11,12 +11,11 @@ from typing import NamedTuple
 from exporter.ebpf.btf import Btf
 from exporter.ebpf.elf import Map
 from exporter.ebpf.fields import Part, find_field
+from exporter.ebpf.findings import Finding
 from exporter.ebpf.hist import bucket_numbers, struct_width
 from exporter.ebpf.labelspec import LabelSpec
 from exporter.ebpf.metricspec import CounterSpec, HistogramSpec, MetricSpec, evict_after
 from exporter.errors import BpfError
-
-Finding = tuple[str, str]
 
 # include/uapi/linux/bpf.h, enum bpf_map_type
 PER_CPU = frozenset((5, 6, 10))

@@ -13,8 +13,8 @@ from tests.kernel.conftest import Load
 pytestmark = pytest.mark.bpf
 
 WRONG = [
-    ({"per_adress": 1}, "no variable per_adress", "did you mean 'per_address'?"),
-    ({"per_address": 256}, "got 256, want what fits in 1 bytes", "got 256, which 1 bytes"),
+    ({"per_adress": 1}, "did you mean 'per_address'?"),
+    ({"per_address": 256}, "got 256, want what fits in 1 bytes"),
 ]
 
 
@@ -23,19 +23,17 @@ def asking(folder: Path, constants: dict[str, int]) -> Program:
     return program._replace(spec=msgspec.structs.replace(program.spec, constants=constants))
 
 
-@pytest.mark.parametrize(("constants", "refusal", "_"), WRONG)
+@pytest.mark.parametrize(("constants", "refusal"), WRONG)
 def test_a_constant_that_the_object_cannot_hold_is_refused_at_load(
-    shipped: Path, loaded: Load, constants: dict[str, int], refusal: str, _: str
+    shipped: Path, loaded: Load, constants: dict[str, int], refusal: str
 ) -> None:
-    with pytest.raises(BpfError, match=r"tcp-retransmit\.yaml: constants: ") as raised:
+    with pytest.raises(BpfError, match=r"tcp-retransmit\.yaml: constants\.\w+: ") as raised:
         loaded(asking(shipped, constants))
     assert refusal in str(raised.value)
 
 
-@pytest.mark.parametrize(("constants", "_", "finding"), WRONG)
-def test_and_found_by_check_before(
-    shipped: Path, constants: dict[str, int], _: str, finding: str
-) -> None:
+@pytest.mark.parametrize(("constants", "finding"), WRONG)
+def test_and_found_by_check_before(shipped: Path, constants: dict[str, int], finding: str) -> None:
     (problem,) = check_programs([asking(shipped, constants)])
     assert problem.path == f"constants.{next(iter(constants))}"
     assert finding in problem.text
