@@ -22,6 +22,7 @@ help:
 	@echo 'make test   set up and run format check, lint, mypy --strict and pytest with real BPF'
 	@echo 'make test-qemu  the programs on other kernels, in emulated machines (minutes; docs/kernels.md)'
 	@echo 'make test-qemu-bcc  two of them there by bcc, without BTF (minutes)'
+	@echo 'make test-cluster  the Kubernetes scenarios against a real kube-apiserver (builds it once)'
 	@echo 'make bench  the tables of speed and size (minutes)'
 	@echo 'make setup  Debian packages, virtual environment, BPF objects; idempotent'
 	@echo 'make lock   resolve the dependencies anew into requirements/'
@@ -122,6 +123,11 @@ test-qemu: setup qemu-packages
 # By bcc, without the kernel's BTF. LLVM on an emulated CPU takes three minutes and more for these two.
 test-qemu-bcc: setup qemu-packages test-packages
 	$(BIN)/python -m tests.qemu --backend bcc 6.1 --programs biolatency runqlat
+
+# Against a real kube-apiserver, built from Debian's source package once (a quarter of an hour), or,
+# with KUBECONFIG=..., against that cluster: on nodes named kernmesh-test-* that come and go.
+test-cluster: setup test-packages $(VENV)/.installed-dev
+	KERNMESH_TEST_CLUSTER=$(or $(KUBECONFIG),real) $(BIN)/pytest -q tests/cluster
 
 bench: setup test-packages $(VENV)/.installed-dev $(CACHE)/peers/.fping
 	$(BIN)/python -m benchmarks
