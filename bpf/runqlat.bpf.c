@@ -3,6 +3,10 @@
 //
 // The wait runs from when a task was woken, or switched out although it wanted to go on, until it
 // is switched in: what /proc/<pid>/schedstat sums up in its second number.
+//
+// Beside that, for attribution and not exported: who held the CPU that it then got, and for how
+// much of the wait. Of several that ran there meanwhile it is the last, for as long as it did.
+// And how many tasks each cgroup made.
 #include "hist.bpf.h"
 #include "sched.bpf.h"
 
@@ -10,6 +14,26 @@ RECENT_HIST_MAP(runq_latency_seconds, u64, 27, 2048); // cgroup id
 // Thread → ns, 0: does not wait. Rows stay for a thread's next wait, as adding and deleting one
 // each time would cost more than all the rest.
 RECENT_MAP(runq_since, u32, u64, 16384);
+
+struct behind {
+	u64 victim; // cgroup ids, never the same
+	u64 by;
+};
+
+RECENT_HIST_MAP(runq_behind, struct behind, 27, 1024); // µs of waits
+RECENT_COUNTER_MAP(runq_forks, u64, 2048); // tasks made, by cgroup id
+COUNTER_ARRAY(runq_switched, 1);	   // each CPU's last switch, ns
+
+static __always_inline void held(struct task_struct *holder, u64 victim, u64 waited, u64 ran,
+				 bool known)
+{
+	struct behind key;
+
+	key.victim = victim;
+	key.by = km_cpu_cgroup_of(holder, known);
+	if (key.by != key.victim)
+		observe_exp2(runq_behind, &key, waited < ran ? waited : ran, 1000);
+}
 
 static __always_inline int waits(u32 pid, u64 now)
 {
@@ -22,15 +46,29 @@ static __always_inline int waits(u32 pid, u64 now)
 	return 0;
 }
 
+static __always_inline int made(struct task_struct *task, bool known)
+{
+	u64 cgroup = km_cpu_cgroup_of(task, known);
+
+	count(runq_forks, &cgroup, 1);
+	return waits(KM_READ(known, task, pid), bpf_ktime_get_ns());
+}
+
 static __always_inline int switched(bool preempted, struct task_struct *prev,
 				    struct task_struct *next, bool known)
 {
 	u64 now = bpf_ktime_get_ns();
 	u32 left = KM_READ(known, prev, pid);
 	u32 came = KM_READ(known, next, pid);
-	u64 *since;
-	u64 cgroup;
+	u32 here = 0;
+	u64 *since, *switched_at;
+	u64 cgroup, waited, ran = 0;
 
+	switched_at = get(runq_switched, &here);
+	if (switched_at) {
+		ran = *switched_at && now > *switched_at ? now - *switched_at : 0;
+		*switched_at = now;
+	}
 	// 0 is each CPU's idle task
 	if (left && km_still_wants(preempted, prev, known))
 		waits(left, now);
@@ -40,7 +78,10 @@ static __always_inline int switched(bool preempted, struct task_struct *prev,
 	if (!since || !*since)
 		return 0;
 	cgroup = km_cpu_cgroup_of(next, known);
-	observe_exp2(runq_latency_seconds, &cgroup, now > *since ? now - *since : 0, 1000);
+	waited = now > *since ? now - *since : 0;
+	observe_exp2(runq_latency_seconds, &cgroup, waited, 1000);
+	if (left)
+		held(prev, cgroup, waited, ran, known);
 	*since = 0;
 	return 0;
 }
@@ -52,7 +93,7 @@ TP_BTF(wakeup_btf, sched_wakeup, struct task_struct *task)
 
 TP_BTF(wakeup_new_btf, sched_wakeup_new, struct task_struct *task)
 {
-	return waits(task->pid, bpf_ktime_get_ns());
+	return made(task, true);
 }
 
 TP_BTF(switch_btf, sched_switch, bool preempted, struct task_struct *prev,
@@ -68,7 +109,7 @@ RAW_TP(wakeup_raw, sched_wakeup, struct task_struct *task)
 
 RAW_TP(wakeup_new_raw, sched_wakeup_new, struct task_struct *task)
 {
-	return waits(BPF_CORE_READ(task, pid), bpf_ktime_get_ns());
+	return made(task, false);
 }
 
 RAW_TP(switch_raw, sched_switch, bool preempted, struct task_struct *prev,

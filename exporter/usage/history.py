@@ -24,6 +24,8 @@ from exporter.usage.window import Window
 
 FAST_SPAN = 900.0
 PODS_SPAN = 3600.0
+# What was read so many intervals ago is not what is: a source hangs, and its tier with it.
+STALE_INTERVALS = 3.0
 
 log = logging.getLogger(__name__)
 
@@ -127,10 +129,13 @@ class History:
         with tier.lock:
             if self._closed or tier.store.elapsed_at(sample.at) <= tier.store.last_elapsed:
                 return
+            shown: Mapping[str, float] | None = None
             if name == "slow" and self._gauges is not None:
-                self._shown = self._gauges.advance(tier.store.elapsed_at(sample.at), values)
+                shown = self._gauges.advance(tier.store.elapsed_at(sample.at), values)
                 self.idle.put(sample)
             failed = tier.put(sample._replace(values=values))
+            if shown is not None:  # not before it is stored: what anybody saw outlives a kill
+                self._shown = shown
         if self._state is not None:
             if failed is not None:
                 self._state.fail(failed)
@@ -140,12 +145,13 @@ class History:
     # --- for readers
 
     def values(self) -> Mapping[str, float]:
-        """Every gauge by its name less `node_`, percent; empty before the first tick."""
-        return self._shown
+        """Every gauge by its name less `node_`, percent; empty before the first tick, and where
+        the ticks have stopped."""
+        return {} if self._stopped("slow") else self._shown
 
     def statistics(self) -> Mapping[str, float]:
         """Those of them that /statistics shows."""
-        shown = self._shown
+        shown = self.values()
         return {name: shown[name] for name in statistics_names(self._settings) if name in shown}
 
     def over(self, text: str) -> Mapping[str, float]:
@@ -175,10 +181,36 @@ class History:
                 return Window((), (), ())
             return found.store.window(series, seconds)
 
+    def tier(self, tier: TierName) -> Tier | None:
+        """For who reads much of one tick; take its lock. None where nothing feeds it, or before
+        `begin`, or once closed."""
+        return None if self._closed else self._tiers.get(tier)
+
     def latest(self, tier: TierName) -> Mapping[Series, float]:
-        """What the tier's newest tick read: totals and values."""
+        """What the tier's newest tick read: totals and values; empty where ticks have stopped."""
         found = self._tiers.get(tier)
-        return {} if found is None or found.latest is None else found.latest.values
+        if found is None or found.latest is None or self._stopped(tier):
+            return {}
+        return found.latest.values
+
+    def problems(self, tier: TierName) -> Mapping[str, str]:
+        """Why, by source, of what the newest tick could not read, and of what it waits for."""
+        found = self._tiers.get(tier)
+        if found is None:
+            return {}
+        late = self._stopped(tier)
+        if late:
+            name = found.sampler.reading
+            return {**found.sampler.problems, name: f"does not answer: no tick for {late:.0f} s"}
+        return found.sampler.problems
+
+    def _stopped(self, tier: TierName) -> float:
+        """Seconds since the last tick where that is too long ago, else 0."""
+        found = self._tiers.get(tier)
+        if found is None or found.latest is None:
+            return 0.0
+        age = self._clock.monotonic() - found.latest.at
+        return age if age > STALE_INTERVALS * found.store.shape.interval else 0.0
 
     def series(self, tier: TierName) -> Sequence[Series]:
         found = self._tiers.get(tier)

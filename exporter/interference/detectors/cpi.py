@@ -1,0 +1,58 @@
+"""cpi: cycles per instruction far above the job's own, three times in five minutes (CPI²).
+
+Zhang et al., CPI²: CPU performance isolation for shared compute clusters, EuroSys 2013, section 4:
+an outlier is a sample above mean + 2σ of the job's spec, an anomaly three outliers in five
+minutes; samples of tasks that use under 0.25 cores are left out. The spec here is what came
+before those five minutes. Needs hardware counters, which virtual machines mostly lack.
+"""
+
+import math
+
+from exporter.errors import NoData
+from exporter.interference.model import Finding, View
+
+_SPEC_SECONDS = 900.0
+_LEAST_SAMPLES = 30
+_LEAST_CORES = 0.25
+_LEAST_SIGMA = 0.02  # of the mean: a job as steady as a clock still has noise
+
+
+class Cpi:
+    def __init__(self, sigmas: float = 2.0, outliers: int = 3, window: float = 300.0) -> None:
+        self.sigmas, self.outliers, self.seconds = sigmas, outliers, window
+
+    def reach(self) -> float:
+        return _SPEC_SECONDS
+
+    def evaluate(self, view: View) -> Finding | None:
+        """Raises NoData where cycles and instructions are not counted, or not long enough."""
+        window = view.window("cpi", _SPEC_SECONDS)
+        if not window.values:
+            raise NoData(
+                f"{view.subject.name}: cycles and instructions are not counted: this machine "
+                "shows no hardware counters (PMU), or nothing reads them"
+            )
+        cores = dict(zip(*view.window("cpu_usage", _SPEC_SECONDS)[::2], strict=True))
+        samples = [
+            (at, value)
+            for at, value in zip(window.elapsed, window.values, strict=True)
+            if cores.get(at, 0.0) >= _LEAST_CORES
+        ]
+        start = view.now - self.seconds
+        earlier = [value for at, value in samples if at <= start]
+        if len(earlier) < _LEAST_SAMPLES:
+            raise NoData(
+                f"{view.subject.name}: {len(earlier)} samples of cycles per instruction from "
+                f"before the last {self.seconds:g} s, want {_LEAST_SAMPLES} to know what is usual"
+            )
+        mean = math.fsum(earlier) / len(earlier)
+        variance = math.fsum((value - mean) ** 2 for value in earlier) / len(earlier)
+        limit = mean + self.sigmas * max(math.sqrt(variance), _LEAST_SIGMA * mean)
+        above = [(at, value) for at, value in samples if at > start and value > limit]
+        if len(above) < self.outliers:
+            return None
+        text = (
+            f"{len(above)} samples of the last {self.seconds:g} s took more than {limit:.3g} "
+            f"cycles per instruction (usual is {mean:.3g}), the last {above[-1][1]:.3g}"
+        )
+        return Finding("cpi", above[-1][1], limit, "cpi", above[0][0], text)
