@@ -15,7 +15,7 @@ TEST_PACKAGES := openssl bpftool util-linux procps binutils gcc libc6-dev iprout
 # To test on other kernels: emulated machines and what their root file systems are made of.
 QEMU_PACKAGES := qemu-system-x86 busybox-static xz-utils e2fsprogs iproute2
 
-.PHONY: help setup version run test test-qemu test-qemu-bcc qemu-packages packages test-packages bpf format lint types unit bench lock clean
+.PHONY: help setup version run test test-cluster test-qemu test-qemu-bcc qemu-packages packages test-packages bpf format lint types unit bench lock clean
 
 help:
 	@echo 'make run    set up and start the agent in the foreground (root: everything; else: what needs no root)'
