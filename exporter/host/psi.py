@@ -4,6 +4,7 @@ Totals only: rates over a window are the store's. Where PSI is absent that is sa
 error. Kernel: Documentation/accounting/psi.rst, kernel/sched/psi.c psi_show().
 """
 
+import errno
 import logging
 import threading
 from collections.abc import Iterable, Mapping
@@ -13,6 +14,7 @@ from prometheus_client import Metric
 
 from exporter.errors import KernmeshError, NoData
 from exporter.host.open_files import Descriptors, Gone, OpenFiles
+from exporter.host.text import read_text
 from exporter.hostfs import HostFs
 from exporter.metrics.table import FastFamily, Shape
 from exporter.usage.series import Series
@@ -131,18 +133,29 @@ class NodePressure:
         self._said = False
 
     def pressures(self) -> dict[str, Pressure]:
-        """Empty where this kernel has no PSI."""
+        """Empty where this kernel has no PSI. Raises OSError where it cannot be read."""
         with self._turn:
             try:
                 found = self._reader.read()
             except Gone:
                 found = {}
+                self._tell_unreadable()
             if not found and not self._said:
                 self._said = True
                 log.info(self._absent())
             if "cpu" in found:
                 return {**found, "cpu": found["cpu"]._replace(full=None)}
             return found
+
+    def _tell_unreadable(self) -> None:
+        """Not there (no CONFIG_PSI) and not on (EOPNOTSUPP) is absent; all else is a failure."""
+        try:
+            read_text(str(self._place / "cpu"))
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        except OSError as error:
+            if error.errno != errno.EOPNOTSUPP:
+                raise
 
     def _absent(self) -> str:
         return (

@@ -14,7 +14,7 @@ from exporter.metrics.gotext import GoTexts
 from exporter.metrics.table import Column, FastFamily, Lines, Shape
 from exporter.usage.node import CpuReader, LoadReader, MemoryReader, ReclaimReader
 from exporter.usage.series import Kind, Series
-from exporter.usage.statistics import Usage
+from exporter.usage.statistics import Usage, tell
 
 
 class _Fact(NamedTuple):
@@ -115,16 +115,19 @@ class NodeFacts:
         self._families: tuple[_Family, ...] = ()
 
     def collect(self) -> Iterable[Metric]:
-        """Raises NoData before the first sample. What is unknown is left out."""
+        """Raises NoData before the first sample, KernmeshError (after what is known) where a source
+        cannot be read. What is unknown is left out."""
         values = self._usage.latest("slow")
         families = self._families
         if values.keys() != self._series:
             families = tuple(_families(values))
             self._series, self._families = frozenset(values), families
         if not families:
+            tell(self._usage)
             raise NoData("no sample yet: the first one comes at the start")
         for shape, lines, texts, series in families:
             yield FastFamily(shape, lines, (Column([values[each] for each in series], texts),))
+        tell(self._usage)
 
 
 def _families(found: Iterable[Series]) -> Iterator[_Family]:

@@ -6,6 +6,7 @@ Totals are the kernel's; nothing is added up here. Knows neither families nor wi
 
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 from exporter.errors import NoData
@@ -14,6 +15,7 @@ from exporter.host.kubepods import PodPath, levels
 from exporter.host.mounts import cgroup_mounts
 from exporter.host.open_files import Descriptors, Gone
 from exporter.host.podtree import PodTree
+from exporter.host.text import read_text
 from exporter.hostfs import HostFs
 from exporter.usage.podnames import LogNames
 from exporter.usage.series import Kind, Series
@@ -61,9 +63,13 @@ class Kubepods:
         self.turn = threading.RLock()
 
     def layout(self) -> Layout:
-        """Raises NoData where nothing accounts for cgroups."""
+        """Raises NoData where nothing accounts for cgroups, OSError where that cannot be read."""
         if self._layout is None:
-            self._layout = layout_of(cgroup_mounts(self._fs))
+            mounts = cgroup_mounts(self._fs)
+            if not mounts:
+                with suppress(FileNotFoundError):
+                    read_text(str(self._fs.proc / "self/mountinfo"))
+            self._layout = layout_of(mounts)
         return self._layout
 
     def tree(self, now: float, age: float = 0.0) -> PodTree:

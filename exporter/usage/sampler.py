@@ -40,12 +40,20 @@ class Sampler:
         self._clock = clock
         self._readers = dict(readers)
         self._ailing: dict[str, str] = {}
+        self.reading = ""
+        """The source that is being read, or that the last tick ended with."""
+
+    @property
+    def problems(self) -> Mapping[str, str]:
+        """Why, by source, of those that the last tick could not read."""
+        return self._ailing.copy()
 
     def tick(self) -> Sample:
         """Reads each source once. Blocks for as long as they do."""
         at, wall = self._clock.monotonic(), self._clock.wall()
         values: dict[Series, float] = {}
         for name, read in self._readers.items():
+            self.reading = name
             try:
                 values.update(read(self._clock.monotonic()))
             except NoData:  # nothing of the kind on this machine, which is no failure

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from prometheus_client import Metric
 
-from exporter.errors import NoData
+from exporter.errors import KernmeshError, NoData
 from exporter.metrics.gotext import GoTexts
 from exporter.metrics.table import Column, FastFamily, Lines, Shape
 from exporter.usage.node import KUBELET_AVAILABLE
@@ -31,6 +31,17 @@ class Usage(Protocol):
 
     def latest(self, tier: TierName) -> Mapping[Series, float]:
         """What the newest tick read."""
+
+    def problems(self, tier: TierName) -> Mapping[str, str]:
+        """Why, by source, of what the newest tick could not read."""
+
+
+def tell(usage: Usage) -> None:
+    """Raises KernmeshError where a source of the slow tier could not be read: whoever shows what
+    is known calls it last, so that nothing of that is lost."""
+    problems = usage.problems("slow")
+    if problems:
+        raise KernmeshError("; ".join(f"{name}: {why}" for name, why in sorted(problems.items())))
 
 
 def statistics_json(usage: Usage, window: str | None = None) -> str:
@@ -54,9 +65,11 @@ class UsageCollector:
         self._kept: dict[str, tuple[Shape, Lines, GoTexts]] = {}
 
     def collect(self) -> Iterable[Metric]:
-        """Raises NoData before the first sample. A value that is unknown gives no family."""
+        """Raises NoData before the first sample, KernmeshError (after what is known) where a source
+        cannot be read. A value that is unknown gives no family."""
         values = self._usage.values()
         if not values:
+            tell(self._usage)
             raise NoData("no sample yet: the first one comes a second after the start")
         for name, value in values.items():
             yield self._family(f"node_{name}", f"{name.replace('_', ' ')}.", value)
@@ -64,6 +77,7 @@ class UsageCollector:
         if available is not None:
             text = "memory.available as kubelet reckons it, by which it evicts pods."
             yield self._family("node_memory_available_kubelet_bytes", text, available)
+        tell(self._usage)
 
     def _family(self, name: str, text: str, value: float) -> Metric:
         if name not in self._kept:

@@ -249,12 +249,12 @@ def test_an_agent_that_was_killed_goes_on_where_it_was(tmp_path: Path) -> None:
     )
     day = ["node_cpu_usage_max_avg_1d", "node_mem_usage_max_avg_1d"]
     with running("--config", config) as agent:
-        assert eventually(lambda: len(agent.samples(day)) == 2)
+        assert eventually(lambda: len(agent.samples(day)) == 2, WATCHDOG_SECONDS)
         before = agent.samples(day)
         agent.process.kill()
         agent.ended()
     with running("--config", config) as agent:
-        assert eventually(lambda: len(agent.samples(day)) == 2)
+        assert eventually(lambda: len(agent.samples(day)) == 2, WATCHDOG_SECONDS)
         after = agent.samples(day)
         assert agent.get("/statistics?window=1h").count("usage_p95_1h") >= 2
         assert "not trusted" not in agent.log

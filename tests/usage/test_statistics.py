@@ -32,6 +32,9 @@ class Shown:
     def latest(self, tier: TierName) -> Mapping[Series, float]:
         return self._latest
 
+    def problems(self, tier: TierName) -> Mapping[str, str]:
+        return {}
+
 
 @pytest.mark.parametrize(
     ("values", "text"),
