@@ -44,7 +44,7 @@ class CpiSpec(NamedTuple):
 
 
 class SloSpec(NamedTuple):
-    """`job` None: whichever is asked; `metric` None: any that it reports."""
+    """`job` None: the worst of all; `metric` None: the worst of the job's."""
 
     job: str | None
     metric: str | None

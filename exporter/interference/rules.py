@@ -12,7 +12,7 @@ from typing import NamedTuple
 from exporter.config.tree import Node
 from exporter.config.wording import KeyPath
 from exporter.errors import ConfigError, Problem
-from exporter.interference.detector_specs import DetectorSpec, Maker, make
+from exporter.interference.detector_specs import DetectorSpec, ExpressionSpec, Maker, make
 from exporter.interference.model import (
     ActionSpec,
     Detector,
@@ -108,6 +108,14 @@ def _why_idle(file: RulesFile, facts: NodeFacts) -> str | None:
     return None
 
 
+class _Judge(NamedTuple):
+    """How detects of one entry are read. `hold` are the seconds of its `for:`."""
+
+    detects: Detects
+    recovers: bool
+    hold: float
+
+
 class _Builder:
     def __init__(self, parsed: Parsed, facts: NodeFacts, maker: Maker) -> None:
         self.notes = Notes(parsed.file, parsed.tree, parsed.strict)
@@ -156,11 +164,14 @@ class _Builder:
         subjects: str | None = spec.subjects
         if scope == "app":
             if detects.mixed():
-                text = "asks all jobs together (slo_min, slo_max) and one of them, want two rules"
+                text = (
+                    "asks several jobs, or all together (slo_min, slo_max) and one, want two rules"
+                )
                 notes.error(path, text)
             own = detects.subjects()
             if own is not None and subjects is not None:
-                text = f"stands in a rule that asks {detects.job or 'all jobs together'} anyway"
+                asked = ", ".join(sorted(detects.jobs)) or "all jobs together"
+                text = f"stands in a rule that asks {asked} anyway"
                 notes.tolerate((*path, "subjects"), text)
             subjects = own or subjects
         if not entries:
@@ -223,8 +234,9 @@ class _Builder:
             where = (*path, index)
             any_key = "any" if spec.any_of else "detects"
             any_listed = spec.any_of or spec.detects
-            any_of, any_words = self._specs(any_listed, detects, (*where, any_key), recovers)
-            all_of, all_words = self._specs(spec.all_of, detects, (*where, "all"), recovers)
+            judge = _Judge(detects, recovers, _seconds(spec.hold or 0.0))
+            any_of, any_words = self._specs(any_listed, judge, (*where, any_key))
+            all_of, all_words = self._specs(spec.all_of, judge, (*where, "all"))
             actions = tuple(self._actions(spec.actions, rule, (*where, "actions")))
             if spec.hold:
                 self._one_hold(spec, any_listed, where)
@@ -244,11 +256,14 @@ class _Builder:
                 return
 
     def _specs(
-        self, listed: Sequence[Detect], detects: Detects, path: KeyPath, recovers: bool
+        self, listed: Sequence[Detect], judge: "_Judge", path: KeyPath
     ) -> tuple[tuple[Detector, ...], tuple[str, ...]]:
         found: list[DetectorSpec] = []
         for index, detect in enumerate(listed):
-            spec = detects.spec(detect, (*path, index), recovers)
+            spec = judge.detects.spec(detect, (*path, index), judge.recovers)
+            if isinstance(spec, ExpressionSpec) and judge.hold:
+                # one sample is enough, and it looks back as far to say since when
+                spec = ExpressionSpec(spec.tree, 1, judge.hold)
             if spec is not None:
                 found.append(spec)
         return tuple(map(self._maker, found)), tuple(map(detector, found))

@@ -4,6 +4,7 @@ The rule: everything that is wrong is noted, nothing is raised; what cannot be a
 the format and the variables; no file, no clock, no detector's code.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 
 from exporter.config.wording import KeyPath
@@ -47,8 +48,10 @@ class Detects:
         self._facts = facts
         self._notes = notes
         job, colon, metric = rule.name.partition(":")
-        self.job: str | None = job if scope == "app" and colon else None
-        self._metric: str | None = metric if self.job is not None else None
+        self._job: str | None = job if scope == "app" and colon else None
+        self._metric: str | None = metric if self._job is not None else None
+        self.jobs: set[str] = set() if self._job is None else {self._job}
+        """Jobs that an app rule names: by its own name or by a detect's argument."""
         self.asked: set[str] = set()
         """Names of all variables that were asked for, without devices."""
 
@@ -79,9 +82,7 @@ class Detects:
             case "cpi":
                 return CpiSpec(args.sigmas or 2.0, args.outliers or 3, args.window or 300.0)
             case "slo":
-                return SloSpec(
-                    args.job or self.job, args.metric or self._metric, args.threshold or 0.0
-                )
+                return self._slo(args, where)
 
     def _unused(self, detect: Detect, path: KeyPath) -> None:
         own = DETECT_ARGS[detect.name]
@@ -154,10 +155,10 @@ class Detects:
         def change(name: Name) -> Name:
             if name.device is not None:
                 return name
-            if self._metric and name.name in _OF_ONE_JOB:
-                return name._replace(device=self._metric)
-            if self._metric and name.name in _OF_ALL_JOBS:
-                return name._replace(name="slack", device=self._metric)
+            if self._job is not None and name.name in _OF_ONE_JOB:
+                return name._replace(device=self._rule.name)
+            if self._job is not None and name.name in _OF_ALL_JOBS:
+                return name._replace(name="slack", device=self._rule.name)
             if name.name in known:
                 return name
             for variable in known.values():
@@ -216,22 +217,30 @@ class Detects:
             return None
         return PsiSpec(args.resource, args.kind or "some", args.threshold, window)
 
+    def _slo(self, args: DetectArgs, path: KeyPath) -> DetectorSpec | None:
+        job, metric = args.job or self._job, args.metric or self._metric
+        if metric is not None and job is None:
+            return self._missing((*path, "job"), "the job whose metric it is")
+        if job is None:
+            self.asked.add("slo_min")
+        else:
+            self.jobs.add(job)
+            self.asked.add("slack")
+        return SloSpec(job, metric, args.threshold or 0.0)
+
     # --- the rule as a whole
 
     def subjects(self) -> str | None:
         """The pattern that an app rule's jobs must match; None: no opinion."""
-        import re
-
-        if self.job is not None:
-            return f"^{re.escape(self.job)}$"
-        if self.asked.intersection(_OF_ALL_JOBS):
-            return "^$"
-        return None
+        if self.jobs:
+            return f"^({'|'.join(re.escape(job) for job in sorted(self.jobs))})$"
+        return "^$" if self.asked.intersection(_OF_ALL_JOBS) else None
 
     def mixed(self) -> bool:
-        """Whether it asks all jobs together and one of them."""
+        """Whether it asks several jobs, or all together and one of them."""
         both = (_OF_ALL_JOBS, _OF_ONE_JOB)
-        return self.job is None and all(self.asked.intersection(names) for names in both)
+        mixed = all(self.asked.intersection(names) for names in both)
+        return len(self.jobs) > 1 or (mixed and self._job is None)
 
     def metric_faults(self) -> Iterator[tuple[int, str]]:
         """Of the rule's `metrics`: where, and why it is none."""

@@ -38,7 +38,11 @@ def notices(file: RulesFile) -> Iterator[Notice]:
     if config is None:
         return
     memory = config.memory_cgroup
-    for kind, listed in (("pressures", memory.pressures), ("usages", memory.usages)):
+    kinds: tuple[tuple[str, tuple[Pressure | UsageNotice, ...]], ...] = (
+        ("pressures", memory.pressures),
+        ("usages", memory.usages),
+    )
+    for kind, listed in kinds:
         for index, item in enumerate(listed):
             if item.cgroups:
                 path: KeyPath = (key, "memory_cgroup", kind, index)
@@ -50,7 +54,8 @@ def _spec(item: Pressure | UsageNotice) -> DetectorSpec:
     if isinstance(item, Pressure):
         return PRESSURE[item.pressure_level]
     margin = item.margin_mb * 2**20
-    return ExpressionSpec(parse(f"memory_total_usage > memory_limit - {margin}"))
+    tree = parse(f"memory_total_usage > memory_limit - {margin}")
+    return ExpressionSpec(tree, 1, item.duration or None)
 
 
 def _pattern(cgroups: tuple[str, ...]) -> str:

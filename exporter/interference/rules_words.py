@@ -67,7 +67,7 @@ def detector(spec: DetectorSpec) -> str:
             far = f"over mean + {sigmas:g} sigma of its job"
             return f"cycles per instruction are {far} {outliers} times in {seconds(window)}"
         case SloSpec(job=job, metric=metric, threshold=threshold):
-            what = f"{metric or 'a metric'} of {job or 'the job'}"
+            what = f"{metric or 'a metric'} of {job or 'a job'}"
             return f"the slack of {what} is under {threshold:g}"
 
 
