@@ -23,11 +23,11 @@ from typing import NamedTuple, cast
 
 from exporter.usage import backing, layout
 from exporter.usage.backing import Backing
-from exporter.usage.layout import Column, Directory, Refused, RowHead, Shape
-from exporter.usage.series import Kind, Series
+from exporter.usage.columns import GRACE_ROWS, Columns
+from exporter.usage.layout import Directory, Refused, RowHead, Shape
+from exporter.usage.series import Series
 from exporter.usage.window import Window
 
-GRACE_ROWS = 30  # a series that was gone for so many may lose its column to a new one
 MAX_COLUMNS = 1 << 14
 FORGET_BYTES = 1 << 18
 
@@ -58,13 +58,7 @@ class Store:
         self._boot = now.boot
         self._epoch = now.monotonic - shape.interval  # so that the first row's elapsed is not 0
         self.first = self.end = 0
-        self._columns: dict[Series, int] = {}
-        self._owners: list[Series | None] = []
-        self._since: list[float] = []
-        self._seen: list[int] = []
-        self._totals: list[float] = []
-        self._counts: list[bool] = []
-        self._kept: frozenset[Series] = frozenset()
+        self._columns = Columns()
         self._row = self._blank = array("f")
         self._order: list[Series] = []  # of the last tick, and the column of each
         self._order_columns: list[int] = []
@@ -89,10 +83,10 @@ class Store:
 
     def keep(self, series: Iterable[Series]) -> None:
         """These never lose their column, however long they are missing."""
-        self._kept = frozenset(series)
+        self._columns.kept = frozenset(series)
 
     def series(self) -> Sequence[Series]:
-        return list(self._columns)
+        return list(self._columns.places)
 
     def elapsed(self, row: int) -> float:
         return self._under.elapsed[row % self._under.shape.rows]
@@ -114,25 +108,25 @@ class Store:
 
     def since(self, series: Series) -> int:
         """The first row in which its column is its own; `end` where it has none."""
-        column = self._columns.get(series)
+        column = self._columns.places.get(series)
         if column is None:
             return self.end
-        since = self._since[column]
+        since = self._columns.since[column]
         return bisect_left(range(self.end), since, self.first, self.end, key=self.elapsed)
 
     def value(self, series: Series, row: int) -> float:
         """What is stored: a gauge's value or a counter's delta as float32; NaN where unknown."""
-        column = self._columns.get(series)
+        column = self._columns.places.get(series)
         if column is None or not self.first <= row < self.end:
             return math.nan
         at = row % self._under.shape.rows
         with self._under.column(column) as values:
-            return math.nan if self._under.elapsed[at] < self._since[column] else values[at]
+            return math.nan if self._under.elapsed[at] < self._columns.since[column] else values[at]
 
     def column(self, series: Series, row: int) -> int:
         """Its place in `row_values(row)`; −1 where it has none there."""
-        column = self._columns.get(series, -1)
-        return column if column >= 0 and self._since[column] <= self.elapsed(row) else -1
+        column = self._columns.places.get(series, -1)
+        return column if column >= 0 and self._columns.since[column] <= self.elapsed(row) else -1
 
     def row_values(self, row: int) -> list[float]:
         """All that is stored of a row that is there, by column; NaN where unknown."""
@@ -153,7 +147,7 @@ class Store:
         end = self.last_elapsed if end is None else end
         start = max(self.row_after(end - seconds), self.since(series))
         stop = self.row_after(end)
-        column = self._columns.get(series)
+        column = self._columns.places.get(series)
         if column is None or start >= stop:
             return Window((), (), ())
         times = self._slots(self._under.elapsed, start, stop)
@@ -184,7 +178,8 @@ class Store:
         tick = self.end
         row, blank = self._row, self._blank
         row[:] = blank
-        seen, totals, counts = self._seen, self._totals, self._counts
+        columns = self._columns
+        seen, totals, counts = columns.seen, columns.totals, columns.counts
         for column, value in zip(self._order_columns, values.values(), strict=True):
             if column < 0:
                 continue
@@ -218,45 +213,26 @@ class Store:
             return None
         self._order = order
         failed = self._claim_new(values, elapsed)
-        columns = self._columns
+        columns = self._columns.places
         self._order_columns = [columns.get(series, -1) for series in order]
         return failed
 
     def _claim_new(self, values: Mapping[Series, float], elapsed: float) -> OSError | None:
         self.left_out = 0
-        if values.keys() <= self._columns.keys():
+        columns = self._columns
+        if values.keys() <= columns.places.keys():
             return None
-        new = [series for series in values if series not in self._columns]
-        free = [column for column, owner in enumerate(self._owners) if owner is None]
-        if len(free) < len(new):
-            gone = [
-                (self._seen[column], column)
-                for column, owner in enumerate(self._owners)
-                if owner is not None
-                and self._seen[column] < self.end - GRACE_ROWS
-                and owner not in values
-                and owner not in self._kept
-            ]
-            free += [column for _, column in sorted(gone)]
+        new = [series for series in values if series not in columns.places]
+        free = columns.free(len(new), values.keys(), self.end)
         failed = None
         if len(free) < len(new):
-            had = len(self._owners)
+            had = len(columns.owners)
             failed = self._grow(len(new) - len(free))
-            free += range(had, len(self._owners))
+            free += range(had, len(columns.owners))
         self.left_out = max(len(new) - len(free), 0)
         for series, column in zip(new, free, strict=False):
-            self._own(series, column, elapsed)
+            columns.own(series, column, elapsed)
         return (self._write_directory() if free else None) or failed
-
-    def _own(self, series: Series, column: int, since: float) -> None:
-        before = self._owners[column]
-        if before is not None:
-            del self._columns[before]
-        self._columns[series] = column
-        self._owners[column] = series
-        self._since[column] = since
-        self._seen[column] = -1 - GRACE_ROWS
-        self._counts[column] = series.kind == "counter"
 
     def _grow(self, more: int) -> OSError | None:
         had = self._under.shape.columns
@@ -269,12 +245,7 @@ class Store:
 
     def _fit_columns(self) -> None:
         columns = self._under.shape.columns
-        more = columns - len(self._owners)
-        self._owners += [None] * more
-        self._since += [0.0] * more
-        self._seen += [-1] * more
-        self._totals += [0.0] * more
-        self._counts += [False] * more
+        self._columns.fit(columns)
         self._blank = array("f", [math.nan]) * columns
         self._row = self._blank[:]
 
@@ -283,20 +254,13 @@ class Store:
         if not self.on_disk:
             return None
         self._generation += 1
-        packed = layout.pack_directory(self._directory(), self._generation)
+        directory = Directory(self._boot, self._epoch, self._columns.things())
+        packed = layout.pack_directory(directory, self._generation)
         if self._under.write_directory(packed, self._generation):
             return None
         return self._rebuild(
             self._under.shape.columns, 2 * len(packed) // layout.PAGE * layout.PAGE
         )
-
-    def _directory(self) -> Directory:
-        things: dict[str, list[Column]] = {}
-        for series, column in self._columns.items():
-            thing, _, measure = series.name.rpartition(".")
-            entry = Column(measure, series.kind, column, self._since[column])
-            things.setdefault(thing, []).append(entry)
-        return Directory(self._boot, self._epoch, things)
 
     def _rebuild(
         self, columns: int, room: int, slots: Sequence[int] | None = None
@@ -355,21 +319,12 @@ class Store:
                     rows.append((head.elapsed, slot, head.wall))
         rows.sort()
         self._generation = generation
-        self._take_columns(directory)
+        self._columns.take(directory)
         self._set_time(directory, now, rows[-1] if rows else None)
         self._take_rows([slot for _, slot, _ in rows])
         self._under.forget_pages()
         # One is what a kill leaves at most; more are a machine's that lost its power.
         return f"{torn} torn rows are left out" if torn > 1 else ""
-
-    def _take_columns(self, directory: Directory) -> None:
-        for thing, columns in directory.things.items():
-            for entry in columns:
-                if not 0 <= entry.column < len(self._owners):
-                    raise Refused("its directory names columns that it has not")
-                name = f"{thing}.{entry.measure}" if thing else entry.measure
-                kind: Kind = "counter" if entry.kind == "counter" else "gauge"
-                self._own(Series(name, kind), entry.column, entry.since)
 
     def _take_rows(self, slots: Sequence[int]) -> None:
         """In order of time; they stay where they are unless torn ones are among them, or the
@@ -386,7 +341,7 @@ class Store:
         else:
             self._write_directory()
         # What was there when it ended may go on now: nobody loses a column to the first tick.
-        self._seen = [self.end - 2] * len(self._seen)
+        self._columns.seen_all(self.end - 2)
 
     def _set_time(
         self, directory: Directory, now: Now, last: tuple[float, int, float] | None

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from exporter.usage import layout, window
+from exporter.usage.columns import GRACE_ROWS
 from exporter.usage.layout import Refused
 from exporter.usage.series import Series
 from exporter.usage.statedir import StateDir, TierPlan
 from exporter.usage.store import (
-    GRACE_ROWS,
     MAX_COLUMNS,
     Now,
     Store,
