@@ -9,7 +9,7 @@ from array import array
 from collections import Counter
 from typing import Final
 
-from pingmesh.probes.packets import COOKIE_BYTES, Token
+from pingmesh.probes.packets import Token
 
 UNSENT, WAITING, ANSWERED, FAILED, SKIPPED = range(5)
 
@@ -27,7 +27,7 @@ class Flight:
         self.number = number & 0xFFFFFFFF
         self.count = count
         self.timeout = timeout
-        self.cookies = os.urandom(COOKIE_BYTES * count)
+        self.cookies = array("Q", os.urandom(8 * count))
         self.states = bytearray(count)
         self.sent_at = array("d", bytes(8 * count))
         self.sent_ns = array("q", bytes(8 * count))
@@ -37,12 +37,11 @@ class Flight:
         self.hops: dict[int, str] = {}
         self.strays: Counter[str] = Counter()
         self.settled = 0
-        self._order: list[int] = []
+        self._order = array("L")
         self._oldest = 0
 
     def token(self, index: int) -> Token:
-        at = COOKIE_BYTES * index
-        return Token(self.number, index, self.cookies[at : at + COOKIE_BYTES])
+        return Token(self.number, index, self.cookies[index])
 
     def sent(self, index: int, source: str, at: float, wall_ns: int) -> None:
         """`at` monotonic seconds; `wall_ns` on the clock that stamps arrivals. Noted before the
@@ -53,33 +52,31 @@ class Flight:
         self.sources[index] = source
         self._order.append(index)
 
-    def answer(self, token: Token, source: str, arrived_ns: int, now: float) -> None:
-        """A reply. `now` (monotonic) is when it was read: no round trip is longer than that, so a
-        wall clock that was set meanwhile cannot make one."""
-        index = token.slot
-        if token.number != self.number or index >= self.count:
+    def answer(self, slot: int, cookie: int, source: str, arrived_ns: int, now: float) -> None:
+        """A reply with this round's number. `now` (monotonic) is when it was read: no round trip is
+        longer than that, so a wall clock that was set meanwhile cannot make one."""
+        if slot >= self.count:
             self.strays["foreign"] += 1
             return
-        at = COOKIE_BYTES * index
-        if self.cookies[at : at + COOKIE_BYTES] != token.cookie:
+        if self.cookies[slot] != cookie:
             self.strays["forged"] += 1
             return
-        state = self.states[index]
+        state = self.states[slot]
         if state != WAITING:
             self.strays["duplicate" if state == ANSWERED else "late"] += 1
             return
-        if source != self.sources[index]:
+        if source != self.sources[slot]:
             self.strays["wrong source"] += 1
             return
-        elapsed = now - self.sent_at[index]
-        rtt = (arrived_ns - self.sent_ns[index]) * 1e-9
+        elapsed = now - self.sent_at[slot]
+        rtt = (arrived_ns - self.sent_ns[slot]) * 1e-9
         if not 0.0 <= rtt <= elapsed:
             rtt = elapsed
         if rtt > self.timeout:
             self.strays["late"] += 1
             return
-        self.states[index] = ANSWERED
-        self.rtts[index] = rtt
+        self.states[slot] = ANSWERED
+        self.rtts[slot] = rtt
         self.settled += 1
 
     def succeed(self, index: int, rtt: float) -> None:
@@ -103,10 +100,9 @@ class Flight:
         """The waiting probe that an ICMP error speaks of. Without a token in the quote it is
         found by sequence number and destination."""
         if token is not None:
-            at = COOKIE_BYTES * token.slot
             if token.number != self.number or token.slot >= self.count:
                 return None
-            if self.cookies[at : at + COOKIE_BYTES] != token.cookie:
+            if self.cookies[token.slot] != token.cookie:
                 return None
             return token.slot if self.states[token.slot] == WAITING else None
         for index in range(sequence, self.count, 0x10000):

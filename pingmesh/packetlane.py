@@ -10,10 +10,11 @@ from array import array
 from collections import Counter
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from pingmesh import schedule
 from pingmesh.address import family_of
+from pingmesh.datagrams import sockaddr
 from pingmesh.flight import Flight
 from pingmesh.guard import PROBES_PER_ADDRESS, Guard
 from pingmesh.pinglist import LARGEST_DATAGRAM, SHORTEST_INTERVAL
@@ -26,9 +27,10 @@ from pingmesh.resolve import NoAddress, Resolver
 from pingmesh.schedule import Plan
 from pingmesh.wallclock import WallClock
 
-TICK_SHARE = 0.004
-"""Of the round's period: how far sends may be batched. Waking up costs more than sending does."""
-LONGEST_TICK = 0.05
+TICK_SHARE = 0.008
+"""Of the round's period: how far sends may be batched. Waking up costs more than sending does;
+within 1 % of a round they are as good as evenly spread."""
+LONGEST_TICK = 0.1
 _BURST = 512
 """Sends in one go, so that a scrape is never kept waiting for more."""
 _BEHIND = 1e-4
@@ -55,11 +57,12 @@ class Settings(NamedTuple):
 
 
 class _Way(NamedTuple):
-    """How to reach one probe's target: the socket's kind, the address for sendto, and the
-    address that answers come from."""
+    """How to reach one probe's target: the socket's kind, bytes of payload, the address as the
+    kernel has it, and the address that answers come from."""
 
     wire: WireKey
-    address: tuple[Any, ...]
+    size: int
+    address: bytes
     source: str
 
 
@@ -89,7 +92,9 @@ class PacketLane:
             [p.key for p in probes], last_sent or {}, first, settings.floor
         )
         self.probes = [probes[index] for index in order]
-        self._ways = [ways[index] for index in order]
+        self._cap = max(1, int(PROBES_PER_ADDRESS * self._plan.period))
+        self._ways, self._fixed = _capped([ways[index] for index in order], self._cap)
+        self._named: Counter[str] = Counter()
         self._tick = min(LONGEST_TICK, TICK_SHARE * self._plan.period)
         self._last_sent = array("d", bytes(8 * len(self.probes)))
         self._number = 0
@@ -98,8 +103,6 @@ class PacketLane:
         self._next = 0
         self._lateness = 0.0
         self._last_send = 0.0
-        self._per_address: dict[str, int] = {}
-        self._cap = max(1, int(PROBES_PER_ADDRESS * self._plan.period))
         self._resolving: set[asyncio.Task[None]] = set()
         self._armed: list[Wire] = []
         self._timer: asyncio.TimerHandle | None = None
@@ -165,7 +168,7 @@ class PacketLane:
         self._number += 1
         flight = Flight(self._number, len(self.probes), self._settings.timeout)
         self._current, self._next, self._lateness = flight, 0, 0.0
-        self._per_address.clear()
+        self._named.clear()
 
     def _send(self, now: float) -> int:
         flight = self._current
@@ -196,24 +199,18 @@ class PacketLane:
         return ahead - first
 
     def _launch(self, flight: Flight, index: int, way: _Way) -> None:
-        source = way.source
-        before = self._per_address.get(source, 0)
-        if before >= self._cap:
-            flight.fail(index, "limit")
-            return
-        self._per_address[source] = before + 1
-        wire = self._wires.get(way.wire)
+        key, size, address, source = way
+        wire = self._wires.get(key)
         if wire is None:
-            wire = self._open(way.wire)
+            wire = self._open(key)
         if isinstance(wire, str):
             flight.fail(index, wire)
             return
-        packet = wire.pack(flight.token(index), self.probes[index].group.payload)
-        at = self._loop.time()
-        self._last_sent[index] = at
+        packet = wire.pack(flight.number, index, flight.cookies[index], size)
+        at = self._last_sent[index] = self._loop.time()
         flight.sent(index, source, at, self._clock.now_ns())
         try:
-            wire.send(packet, way.address, self)
+            wire.send(packet, address, self)
         except OSError as error:
             flight.fail(index, reason_for(error))
 
@@ -295,14 +292,15 @@ class PacketLane:
             return "mtu"
         key = _wire_key(probe.kind, family, probe.group.fragment)
         port = probe.port if probe.kind == "udp" else 0
-        if "%" in address:
+        host, _, zone = address.partition("%")
+        scope = 0
+        if zone:
             try:
-                found = socket.getaddrinfo(address, port, flags=socket.AI_NUMERICHOST)
+                scope = int(zone) if zone.isdecimal() else socket.if_nametoindex(zone)
             except OSError:
                 return "source"  # no such zone here
-            return _Way(key, found[0][4], _canonical(family, address.partition("%")[0]))
-        plain = _canonical(family, address)
-        return _Way(key, (plain, port) if family == socket.AF_INET else (plain, port, 0, 0), plain)
+        plain = _canonical(family, host)
+        return _Way(key, probe.group.payload, sockaddr(family, plain, port, scope), plain)
 
     def _send_named(self, flight: Flight, index: int) -> None:
         probe = self.probes[index]
@@ -326,20 +324,25 @@ class PacketLane:
 
     def _go(self, flight: Flight, index: int, address: str) -> None:
         way = self._way(self.probes[index], address)
-        if isinstance(way, _Way):
-            self._launch(flight, index, way)
-        else:
+        if not isinstance(way, _Way):
             flight.fail(index, way or "dns")
+        elif self._fixed.get(way.source, 0) + self._named[way.source] >= self._cap:
+            flight.fail(index, "limit")
+        else:
+            self._named[way.source] += 1
+            self._launch(flight, index, way)
 
     # What wires read
 
-    def reply(self, token: Token, source: str, arrived_ns: int) -> None:
-        flight = self._flight(token)
-        if flight is None:
-            self.strays["late" if 0 < token.number <= self._number else "foreign"] += 1
-        else:
-            arrived = arrived_ns - self._clock.jumped_ns if arrived_ns else 0
-            flight.answer(token, source, arrived, self._now)
+    def reply(self, number: int, slot: int, cookie: int, source: str, arrived_ns: int) -> None:
+        flight = self._current
+        if flight is None or flight.number != number:
+            if number not in self._flights:
+                self.strays["late" if 0 < number <= self._number else "foreign"] += 1
+                return
+            flight = self._flights[number][0]
+        arrived = arrived_ns - self._clock.jumped_ns if arrived_ns else 0
+        flight.answer(slot, cookie, source, arrived, self._now)
 
     def error(
         self, token: Token | None, sequence: int, destination: str, reason: str, hop: str
@@ -357,11 +360,22 @@ class PacketLane:
     def stray(self, kind: str) -> None:
         self.strays[kind] += 1
 
-    def _flight(self, token: Token) -> Flight | None:
-        if self._current is not None and self._current.number == token.number:
-            return self._current
-        found = self._flights.get(token.number)
-        return found[0] if found else None
+
+_Ways = list[_Way | str | None]
+
+
+def _capped(ways: _Ways, cap: int) -> tuple[_Ways, Mapping[str, int]]:
+    """Of those with a numeric address no more than `cap` to one, which counts for each round; and
+    how many that are, as far as a name may turn out to be the same address."""
+    counts: Counter[str] = Counter()
+    kept: _Ways = []
+    for way in ways:
+        if isinstance(way, _Way):
+            counts[way.source] += 1
+            kept.append(way if counts[way.source] <= cap else "limit")
+        else:
+            kept.append(way)
+    return kept, counts if None in kept else {}
 
 
 def _canonical(family: int, address: str) -> str:

@@ -12,9 +12,9 @@ from pingmesh.probes.packets import (
     ECHO_BYTES,
     ECHO_REPLY,
     Token,
-    body,
     echo_request,
     ip_header_bytes,
+    read_echo,
     read_error,
     read_token,
 )
@@ -43,6 +43,8 @@ class IcmpWire(Wire):
             self._ident = int.from_bytes(os.urandom(2), "big")
             self._filter()
         self._reply = ECHO_REPLY[socket.AddressFamily(family)]
+        self._expected = self._ident if self.raw else -1
+        self._headed = self.raw and family == socket.AF_INET
 
     def _filter(self) -> None:
         if self.family == socket.AF_INET:
@@ -56,24 +58,20 @@ class IcmpWire(Wire):
             words[kind >> 5] &= ~(1 << (kind & 31))
         self.sock.setsockopt(socket.IPPROTO_ICMPV6, _ICMP6_FILTER, struct.pack("=8I", *words))
 
-    def pack(self, token: Token, size: int) -> bytes:
-        return echo_request(self.family, self._ident, token.slot & 0xFFFF, body(token, size))
+    def pack(self, number: int, slot: int, cookie: int, size: int) -> bytes:
+        return echo_request(self.family, self._ident, number, slot, cookie, size)
 
     def read(self, data: bytes, source: str, arrived_ns: int, sink: Sink) -> None:
-        start = ip_header_bytes(data) if self.raw and self.family == socket.AF_INET else 0
-        if len(data) < start + ECHO_BYTES:
+        start = ip_header_bytes(data) if self._headed else 0
+        token = read_echo(data, start, self._reply, self._expected)
+        if token is not None:
+            sink.reply(*token, source, arrived_ns)
+        elif len(data) < start + ECHO_BYTES:
             sink.stray("broken")
-            return
-        if data[start] != self._reply:
+        elif data[start] != self._reply:
             self._read_error(data, start, source, sink)
-            return
-        if self.raw and int.from_bytes(data[start + 4 : start + 6], "big") != self._ident:
-            return  # somebody else's, of which a raw socket gets a copy
-        token = read_token(data, start + ECHO_BYTES)
-        if token is None:
-            sink.stray("broken")
-        else:
-            sink.reply(token, source, arrived_ns)
+        elif self._expected in (-1, int.from_bytes(data[start + 4 : start + 6], "big")):
+            sink.stray("broken")  # else somebody else's, of which a raw socket gets a copy
 
     def _read_error(self, data: bytes, start: int, source: str, sink: Sink) -> None:
         quote = read_error(self.family, data, start)

@@ -9,22 +9,24 @@ import struct
 from typing import NamedTuple
 
 REQUEST, REPLY = b"kmP?", b"kmP!"
-_TOKEN = struct.Struct(">4sII8s")
+_TOKEN = struct.Struct(">4sIIQ")
 TOKEN_BYTES = _TOKEN.size
-COOKIE_BYTES = 8
 _ECHO = struct.Struct(">BBHHH")
 ECHO_BYTES = _ECHO.size
+_PROBE = struct.Struct(">BBHHH4sIIQ")
+_SUMMED = (0x0800 + int.from_bytes(REQUEST, "big")) % 0xFFFF
+"""What every echo request over IPv4 has in it, as the checksum sees it."""
 
 ECHO_REQUEST = {socket.AF_INET: 8, socket.AF_INET6: 128}
 ECHO_REPLY = {socket.AF_INET: 0, socket.AF_INET6: 129}
 
 
 class Token(NamedTuple):
-    """`number` is the round's, `slot` the probe's in it; both 32 bits."""
+    """`number` is the round's, `slot` the probe's in it, both 32 bits; `cookie` has 64."""
 
     number: int
     slot: int
-    cookie: bytes
+    cookie: int
 
 
 class Quote(NamedTuple):
@@ -37,18 +39,9 @@ class Quote(NamedTuple):
     token: Token | None
 
 
-def checksum(data: bytes) -> int:
-    """The internet checksum (RFC 1071): the ones' complement sum of 16-bit words is the whole
-    number modulo 65535."""
-    if len(data) % 2:
-        data += b"\0"
-    total = int.from_bytes(data, "big")
-    return 0xFFFF - (total % 0xFFFF or (0xFFFF if total else 0))
-
-
-def body(token: Token, size: int = 0, mark: bytes = REQUEST) -> bytes:
+def body(number: int, slot: int, cookie: int, size: int = 0, mark: bytes = REQUEST) -> bytes:
     """A probe's payload: the token, and zeroes up to `size` bytes."""
-    return _TOKEN.pack(mark, *token).ljust(size, b"\0")
+    return _TOKEN.pack(mark, number, slot, cookie).ljust(size, b"\0")
 
 
 def read_token(data: bytes, offset: int = 0, mark: bytes = REQUEST) -> Token | None:
@@ -59,13 +52,33 @@ def read_token(data: bytes, offset: int = 0, mark: bytes = REQUEST) -> Token | N
     return Token(number, index, cookie) if found == mark else None
 
 
-def echo_request(family: int, ident: int, sequence: int, payload: bytes) -> bytes:
-    """An ICMP echo request. IPv6's checksum is the kernel's to fill in: it knows the source."""
-    kind = ECHO_REQUEST[socket.AddressFamily(family)]
-    packet = _ECHO.pack(kind, 0, 0, ident, sequence) + payload
+def echo_request(
+    family: int, ident: int, number: int, slot: int, cookie: int, size: int = 0
+) -> bytes:
+    """An ICMP echo request with a token and `size` bytes of payload at least; its sequence number
+    is the slot's lower half. IPv6's checksum is the kernel's to fill in: it knows the source.
+
+    IPv4's (RFC 1071) is summed up from the fields: whatever has an even length counts as what it
+    is modulo 65535, and zeroes do not count."""
+    sequence = slot & 0xFFFF
     if family == socket.AF_INET6:
-        return packet
-    return _ECHO.pack(kind, 0, checksum(packet), ident, sequence) + payload
+        packet = _PROBE.pack(128, 0, 0, ident, sequence, REQUEST, number, slot, cookie)
+    else:
+        rest = (_SUMMED + ident + sequence + number + slot + cookie) % 0xFFFF
+        sum_ = 0xFFFF - rest if rest else 0
+        packet = _PROBE.pack(8, 0, sum_, ident, sequence, REQUEST, number, slot, cookie)
+    return packet.ljust(ECHO_BYTES + size, b"\0") if size > TOKEN_BYTES else packet
+
+
+def read_echo(packet: bytes, offset: int, kind: int, ident: int) -> tuple[int, int, int] | None:
+    """A token's fields in an echo of this ICMP type and identifier (-1: the kernel has chosen it
+    and looked at it); None for anything else."""
+    if len(packet) < offset + _PROBE.size:
+        return None
+    found, _, _, its, _, mark, number, slot, cookie = _PROBE.unpack_from(packet, offset)
+    if found != kind or mark != REQUEST or (its != ident and ident >= 0):
+        return None
+    return number, slot, cookie
 
 
 def ip_header_bytes(packet: bytes) -> int:

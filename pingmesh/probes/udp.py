@@ -17,15 +17,15 @@ class UdpWire(Wire):
     def __init__(self, family: int, source: str = "", fragment: bool = True) -> None:
         super().__init__(family, socket.SOCK_DGRAM, socket.IPPROTO_UDP, source, fragment)
 
-    def pack(self, token: Token, size: int) -> bytes:
-        return body(token, size)
+    def pack(self, number: int, slot: int, cookie: int, size: int) -> bytes:
+        return body(number, slot, cookie, size)
 
     def read(self, data: bytes, source: str, arrived_ns: int, sink: Sink) -> None:
         token = read_token(data, 0, REPLY)
         if token is None:
             sink.stray("broken")
         else:
-            sink.reply(token, source, arrived_ns)
+            sink.reply(*token, source, arrived_ns)
 
     def quoted(self, data: bytes) -> tuple[Token | None, int]:
         return read_token(data), -1

@@ -8,8 +8,9 @@ import errno
 import socket
 import struct
 from contextlib import suppress
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
+from pingmesh.datagrams import SLOTS, Post
 from pingmesh.probes.packets import Token, reason_of
 
 _SO_RCVBUFFORCE = 33
@@ -22,7 +23,6 @@ _ORIGIN_LOCAL = 1
 _ORIGINS_ICMP = (2, 3)
 _ANCILLARY_BYTES = 256
 _RECEIVE_BYTES = 4 << 20
-_TIMESPEC = struct.Struct("@qq")
 _EXTENDED_ERROR = struct.Struct("@IBBBBII")
 _AT_ONCE = 2048
 _V6_HOP = slice(_EXTENDED_ERROR.size + 8, _EXTENDED_ERROR.size + 24)
@@ -60,7 +60,7 @@ def reason_for(error: OSError) -> str:
 class Sink(Protocol):
     """Where what a wire reads goes."""
 
-    def reply(self, token: Token, source: str, arrived_ns: int) -> None:
+    def reply(self, number: int, slot: int, cookie: int, source: str, arrived_ns: int) -> None:
         """`arrived_ns`: CLOCK_REALTIME, as the kernel stamped it; 0 where it did not."""
 
     def error(
@@ -71,20 +71,20 @@ class Sink(Protocol):
 
 
 class Wire:
-    """`overflow` counts datagrams that the kernel dropped because nobody read in time."""
+    """One of a kind, family and way of fragmenting; closed by whoever opened it."""
 
     def __init__(
         self, family: int, kind: int, protocol: int, source: str = "", fragment: bool = True
     ) -> None:
         """Raises OSError where there can be no such socket."""
         self.family = family
-        self.overflow = 0
         self.sock = socket.socket(family, kind | socket.SOCK_NONBLOCK, protocol)
         try:
             self._set_up(source, fragment)
         except OSError:
             self.sock.close()
             raise
+        self._post = Post(self.sock)
 
     def _set_up(self, source: str, fragment: bool) -> None:
         sock, v6 = self.sock, self.family == socket.AF_INET6
@@ -102,8 +102,8 @@ class Wire:
         if source:
             sock.bind((source, 0))
 
-    def pack(self, token: Token, size: int) -> bytes:
-        """A probe's datagram."""
+    def pack(self, number: int, slot: int, cookie: int, size: int) -> bytes:
+        """A probe's datagram: what a token has, and `size` bytes at least."""
         raise NotImplementedError
 
     def read(self, data: bytes, source: str, arrived_ns: int, sink: Sink) -> None:
@@ -114,37 +114,37 @@ class Wire:
         """Token and sequence number of a datagram of ours that an error gives back."""
         raise NotImplementedError
 
-    def send(self, packet: bytes, address: tuple[Any, ...], sink: Sink) -> None:
-        """Raises OSError where it did not leave."""
+    def send(self, packet: bytes, address: bytes, sink: Sink) -> None:
+        """`address` as datagrams.sockaddr made it. Raises OSError where it did not leave."""
         try:
-            self.sock.sendto(packet, address)
+            self._post.send(packet, address)
         except OSError:
             # An earlier probe's ICMP error is reported by whatever call comes next.
             if not self.drain_errors(sink):
                 raise
-            self.sock.sendto(packet, address)
+            self._post.send(packet, address)
 
     def drain(self, sink: Sink) -> int:
         """Reads all that is there; how many datagrams it was."""
-        receive = self.sock.recvmsg
-        for count in range(_AT_ONCE):
+        total = 0
+        while total < _AT_ONCE:
             try:
-                data, ancillary, _, address = receive(65535, _ANCILLARY_BYTES)
-            except BlockingIOError:
-                return count
+                found = self._post.receive()
             except OSError:
                 if not self.drain_errors(sink):
-                    return count
+                    return total
                 continue
-            arrived_ns = 0
-            for _, kind, value in ancillary:
-                if kind == _SO_TIMESTAMPNS and len(value) == 16:
-                    seconds, rest = _TIMESPEC.unpack(value)
-                    arrived_ns = seconds * 1_000_000_000 + rest
-                elif kind == _SO_RXQ_OVFL:
-                    self.overflow = int.from_bytes(value, "little")
-            self.read(data, address[0], arrived_ns, sink)
-        return _AT_ONCE
+            for data, source, arrived_ns in found:
+                self.read(data, source, arrived_ns, sink)
+            total += len(found)
+            if len(found) < SLOTS:
+                return total
+        return total
+
+    @property
+    def overflow(self) -> int:
+        """Datagrams that the kernel dropped because nobody read in time."""
+        return self._post.overflow
 
     def drain_errors(self, sink: Sink) -> int:
         """Reads the error queue; how many entries it had."""

@@ -266,6 +266,30 @@ def test_a_lane_that_stops_says_when_it_probed_whom() -> None:
     assert max(sent.values()) - min(sent.values()) >= 0.2
 
 
+def test_an_answer_to_a_round_that_is_over_is_late_and_one_to_none_of_ours_is_foreign() -> None:
+    async def main() -> dict[str, int]:
+        done = asyncio.Event()
+        lane = packets("mesh: {a: {ips: [127.0.0.1]}}")(lambda *_: done.set())
+        assert isinstance(lane, PacketLane)
+        lane.start()
+        await done.wait()
+        lane.reply(1, 0, 0, "127.0.0.1", 0)
+        lane.reply(0xFFFFFFFF, 0, 0, "127.0.0.1", 0)
+        lane.stop()
+        return dict(lane.strays)
+
+    with namespace():
+        assert asyncio.run(main()) == {"late": 1, "foreign": 1}
+
+
+def test_a_name_and_its_address_are_not_asked_more_often_than_the_cap_together() -> None:
+    listed = ", ".join(f"g{n}: {{payload: {n}, ips: [127.0.0.7, loop]}}" for n in range(1, 3))
+    with namespace():
+        [found] = asyncio.run(one_round(packets(f"mesh: {{{listed}}}", interval=3.0)))
+    reasons = [found.flight.reasons.get(index, "ok") for index in range(4)]
+    assert (reasons.count("ok"), reasons.count("limit")) == (3, 1)
+
+
 def test_connections_in_flight_are_bounded_and_a_late_round_is_finished_first() -> None:
     async def main() -> tuple[list[Round], int]:
         most = now = 0
