@@ -69,7 +69,7 @@ class Folder:
 
     def write(self, name: str, text: str) -> None:
         """In one write, as cgroup files want it. Raises OSError."""
-        flags = os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+        flags = os.O_WRONLY | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
         descriptor = os.open(name, flags, dir_fd=self._descriptor)
         try:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):

@@ -126,7 +126,9 @@ class Job(Struct, frozen=True, forbid_unknown_fields=True):
 class Usage(Struct, frozen=True, forbid_unknown_fields=True):
     """Node and pod usage. `interval` is the sampling period, `fast_interval` that of detection's
     signals (kept 15 min), `retention` how long samples are kept; `state_dir` null keeps them in
-    memory only. `jobs_file` is a caelus.json whose online jobs are read too."""
+    memory only. `jobs_file` is a caelus.json whose online jobs are read too. `jobs_in_cgroups`
+    moves each job's processes into a cgroup of their own, and back when the agent stops; jobs of
+    the file only where that has online.pid_to_cgroup."""
 
     interval: Duration = Duration("10s")
     fast_interval: Duration = Duration("1s")
@@ -137,6 +139,7 @@ class Usage(Struct, frozen=True, forbid_unknown_fields=True):
     offline: Offline = Offline()
     jobs: tuple[Job, ...] = ()
     jobs_file: Text | None = None
+    jobs_in_cgroups: bool = False
 
     def faults(self) -> Iterator[Fault]:
         for key, period in (("interval", self.interval), ("fast_interval", self.fast_interval)):
@@ -175,11 +178,19 @@ class Usage(Struct, frozen=True, forbid_unknown_fields=True):
 
 class Interference(Struct, frozen=True, forbid_unknown_fields=True):
     """Interference detection. `rules` is a rules file; `dry_run` only says what would be done;
-    `confirm` throttles a suspect briefly to see if it is the cause."""
+    `confirm` throttles a suspect briefly to see if it is the cause. `commands` are what a `slo`
+    detector may run, by name, each a program's path and its arguments; none by default."""
 
     rules: Text | None = None
     dry_run: bool = True
     confirm: bool = False
+    commands: dict[Text, Annotated[tuple[Text, ...], Meta(min_length=1)]] = {}
+
+    def faults(self) -> Iterator[Fault]:
+        for name, argv in self.commands.items():
+            if not argv[0].startswith("/"):
+                want = "the program's whole path, as it is run without a shell"
+                yield Fault(("commands", name, 0), "is no path", argv[0], want)
 
 
 class Keys(Struct, frozen=True, forbid_unknown_fields=True):

@@ -116,6 +116,15 @@ class Jobs:
             self._sort(pids)
             return {job.pattern.name: self._count(job, first) for job in self._jobs}
 
+    def processes(self) -> dict[str, list[tuple[int, int]]]:
+        """By job, as they were at the last reading: process and when it began, in the kernel's
+        ticks since boot (field 22 of its stat)."""
+        with self._turn:
+            return {
+                job.pattern.name: [(pid, each.began) for pid, each in job.processes.items()]
+                for job in self._jobs
+            }
+
     def _sort(self, pids: Sequence[int]) -> None:
         """Finds out whose the new ones are, and forgets those that are gone."""
         present = set(pids)

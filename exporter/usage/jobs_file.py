@@ -1,7 +1,7 @@
 """Which online jobs there are: usage.jobs, and `online.jobs` of a caelus.json.
 
-Only that key of the file is read; whatever else stands in it is another program's. A job of
-agent.yaml takes the place of one of the same name in the file.
+Of the file only that key is read, and whether it has `online.pid_to_cgroup`; whatever else stands
+in it is another program's. A job of agent.yaml takes the place of one of the same name in the file.
 """
 
 from collections.abc import Sequence
@@ -25,6 +25,7 @@ class _FileJob(msgspec.Struct):
 
 class _Online(msgspec.Struct):
     jobs: list[_FileJob] | None = None
+    pid_to_cgroup: dict[str, Any] | None = None
 
 
 class _Caelus(msgspec.Struct):
@@ -32,25 +33,31 @@ class _Caelus(msgspec.Struct):
 
 
 class JobPattern(NamedTuple):
-    """`command` is a compiled RE2, to be searched for in a command line."""
+    """`command` is a compiled RE2, to be searched for in a command line. `movable`: where jobs
+    are to have cgroups of their own (usage.jobs_in_cgroups), this one is."""
 
     name: str
     command: Any
+    movable: bool = True
 
 
 def job_patterns(jobs: Sequence[Job], file: str | None) -> list[JobPattern]:
     """In the order of agent.yaml, then of the file. Raises ConfigError with all that is wrong."""
-    texts = {} if file is None else _from_file(file)
+    texts, movable = ({}, False) if file is None else _from_file(file)
     named = {job.name: str(job.command) for job in jobs}
     every = {**named, **{name: text for name, text in texts.items() if name not in named}}
     if not every:
         return []
     import re2  # 2 MB that most agents never need
 
-    return [JobPattern(name, re2.compile(text)) for name, text in every.items()]
+    return [
+        JobPattern(name, re2.compile(text), name in named or movable)
+        for name, text in every.items()
+    ]
 
 
-def _from_file(file: str) -> dict[str, str]:
+def _from_file(file: str) -> tuple[dict[str, str], bool]:
+    """Expressions by name, and whether the file asks for cgroups."""
     try:
         caelus = msgspec.json.decode(read_source(Path(file), _MOST_BYTES), type=_Caelus)
     except msgspec.DecodeError as error:
@@ -75,4 +82,5 @@ def _from_file(file: str) -> dict[str, str]:
                 problems.append(Problem(file, 0, f"{where}.command", text))
     if problems:
         raise ConfigError(problems)
-    return found
+    moves = caelus.online is not None and caelus.online.pid_to_cgroup is not None
+    return found, moves
