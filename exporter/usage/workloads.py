@@ -17,6 +17,7 @@ from exporter.usage.classes import ClassUsage
 from exporter.usage.jobs import Jobs
 from exporter.usage.jobs_file import job_patterns
 from exporter.usage.pod_families import PodsCollector
+from exporter.usage.pod_net import PodNet
 from exporter.usage.pod_pressure import PodPressure
 from exporter.usage.podnames import LogNames
 from exporter.usage.pods import Kubepods, Offline, PodUsage
@@ -57,6 +58,7 @@ def workloads(host: HostFs, settings: Usage, clock: Clock) -> Workloads:
         ("pressure", node),
         ("pods", PodsCollector(pods, clock)),
         ("pod_pressure", pressure),
+        ("pod_net", PodNet(host, kubepods, pods, clock)),
         ("classes", classes),
     ]
     if patterns:
