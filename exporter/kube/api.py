@@ -144,8 +144,9 @@ class KubeApi(Protocol):
     ) -> Object:
         """Server-side apply. What `manager` applied before and `body` lacks is removed; a field
         that another manager owns is a conflict, unless `force` takes it. With a metadata.uid in
-        `body` only the object that has it; without, the object is made where there is none and
-        the caller may create. `body` needs its kind; the apiVersion is put in."""
+        `body` only the object that has it (else 409 where there is none, 422 where there is
+        another); without, the object is made where there is none and the caller may create.
+        `body` needs its kind; apiVersion and name are put in."""
 
     async def patch(
         self,

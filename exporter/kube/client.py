@@ -121,7 +121,9 @@ class KubeClient:
     ) -> Object:
         api_version = await self._api_version(resource)
         query = _writing(manager, dry_run) | {"force": "true" if force else ""}
+        place = {"name": name} | ({"namespace": namespace} if namespace else {})
         full = {"apiVersion": api_version} | dict(body)
+        full["metadata"] = dict(body.get("metadata", {})) | place
         return await self._ask(
             "apply",
             "PATCH",

@@ -60,7 +60,7 @@ class ApiServer:
         self.open_watches = 0
         self.address = ""
         self._store = Store()
-        self._writes = Writes(self._store)
+        self._writes = Writes(self._store, release)
         self._watchers: set[asyncio.Queue[Written | str]] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._store.hearers.add(self._heard)
@@ -372,15 +372,6 @@ class ApiServer:
                 if chosen(each)
             ]
         else:
-            if int(asked) > self._store.version:
-                # AC, "Unavailable resource versions".
-                cause = {"reason": "ResourceVersionTooLarge", "message": "Too large"}
-                raise Refused(
-                    504,
-                    "Timeout",
-                    f"Timeout: Too large resource version: {asked}, current: {self._store.version}",
-                    {"causes": [cause], "retryAfterSeconds": 1},
-                )
             try:
                 begin = list(self._store.since(int(asked)))
             except Expired:

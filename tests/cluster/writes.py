@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from tests.cluster import fields
-from tests.cluster.kinds import Kind
+from tests.cluster.kinds import Kind, Release
 from tests.cluster.patches import BadPatch, json_patch, merge_patch, strategic_patch
 from tests.cluster.store import Key, Object, Store
 
@@ -65,8 +65,8 @@ def now() -> str:
 
 
 class Writes:
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, store: Store, release: Release) -> None:
+        self._store, self._release = store, release
 
     def get(self, target: Target) -> Object:
         found = self._store.objects.get(target.key)
@@ -124,7 +124,7 @@ class Writes:
             # apiserver/pkg/endpoints/handlers/patch.go (applyJSPatch): 422 where it does not
             # apply, a failed "test" among that.
             raise Refused(422, "Invalid", str(error), target.details()) from error
-        return self._replace(target, live, body, how)
+        return self._replace(target, live, body, how, 422)
 
     def apply(self, target: Target, body: Object, how: How, named: bool) -> Object:
         """`named`: the query has a fieldManager, which an apply must have (SSA)."""
@@ -141,8 +141,9 @@ class Writes:
             if body.get(key) != want:
                 message = f"invalid object: {key} {body.get(key)}, want {want}"
                 raise Refused(400, "BadRequest", message)
-        if meta.get("name", target.name) != target.name:
-            raise Refused(400, "BadRequest", "the name of the object does not match the URL's")
+        if meta.get("name") != target.name:
+            message = f"the name of the object ({target.name} based on URL) was undeterminable"
+            raise Refused(400, "BadRequest", message)
         live = self._store.objects.get(target.key)
         owner = self._owner(target, how, "Apply")
         if live is None:
@@ -150,11 +151,17 @@ class Writes:
                 raise Refused(404, "NotFound", f"{target.quoted} not found", target.details())
             if meta.get("uid"):
                 raise self._conflict(target, "uid mismatch: no existing object was found")
+            # A resourceVersion in it does not keep it from being made; seen on a real 1.20.
             fresh = self._born(target, body)
+            fresh["metadata"].pop("resourceVersion", None)
             owner.paths = set(fields.leaves(body))
             return self._keep(target, None, fresh, [owner], how)
-        self._same(target, live, meta)
+        self._same(target, live, meta, 422)
         entries = fields.owners(live)
+        if not entries:  # nobody was kept account of, see _keep
+            first = fields.Owner("before-first-apply", "Update", target.api_version, "")
+            first.paths = set(fields.leaves(live))
+            entries = [first]
         for index, each in enumerate(entries):
             if each.identity == owner.identity:
                 each.time, owner = each.time, entries.pop(index)
@@ -227,9 +234,11 @@ class Writes:
 
     # What all writes have in common
 
-    def _replace(self, target: Target, live: Object, body: Object, how: How) -> Object:
+    def _replace(
+        self, target: Target, live: Object, body: Object, how: How, other_uid: int = 409
+    ) -> Object:
         meta = body.get("metadata", {})
-        self._same(target, live, meta)
+        self._same(target, live, meta, other_uid)
         result = _only(body, target)
         if target.subresource:
             result = live | result
@@ -250,9 +259,10 @@ class Writes:
         kept = fields.updated(live, result, owner, entries)
         return self._keep(target, live, result, kept, how)
 
-    def _same(self, target: Target, live: Object, meta: Mapping[str, Any]) -> None:
-        """AC, "Resource versions": a write that names another version, or another uid, conflicts
-        (conventions, "Concurrency Control and Consistency")."""
+    def _same(self, target: Target, live: Object, meta: Mapping[str, Any], other_uid: int) -> None:
+        """AC, "Resource versions": a write that names another version conflicts (conventions,
+        "Concurrency Control and Consistency"). Another uid is a precondition (409) to PUT, and a
+        field that cannot be changed (422) to patches; seen on a real 1.20."""
         version = meta.get("resourceVersion")
         if version and version != live["metadata"]["resourceVersion"]:
             message = (
@@ -262,6 +272,10 @@ class Writes:
             raise self._conflict(target, message)
         uid = meta.get("uid")
         if uid and uid != live["metadata"]["uid"]:
+            if other_uid == 422:
+                text = f'metadata.uid: Invalid value: "{uid}": field is immutable'
+                message = f"{target.quoted} is invalid: {text}"
+                raise Refused(422, "Invalid", message, target.details())
             message = (
                 f"Precondition failed: UID in precondition: {uid}, "
                 f"UID in object meta: {live['metadata']['uid']}"
@@ -307,9 +321,17 @@ class Writes:
             for each in kept:
                 if (each.identity, frozenset(each.paths)) not in before:
                     each.time = now()
+        # Up to 1.20 no account is kept of an object that nobody has applied to yet; at the first
+        # apply, all that there is belongs to "before-first-apply"
+        # (apiserver/pkg/endpoints/handlers/fieldmanager/skipnonapplied.go).
+        if self._release == "1.20" and not any(each.operation == "Apply" for each in kept):
+            tracked = live is not None and bool(live["metadata"].get("managedFields"))
+            kept = kept if tracked else []
         for each in kept:
             each.time = each.time or now()
         meta["managedFields"] = fields.managed_fields(kept)
+        if not kept:
+            del meta["managedFields"]
         if how.dry_run:  # AC, "Dry-run"
             return result
         return self._store.write(target.key, result)
