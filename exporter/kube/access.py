@@ -7,14 +7,14 @@ asked. Secrets are never part of a message. Knows no HTTP client.
 import base64
 import binascii
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 from urllib.parse import urlsplit
 
 from msgspec import Struct
 
-from exporter.config import Fault, load_yaml
+from exporter.config import load_yaml
 from exporter.errors import ConfigError, KernmeshError
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
@@ -103,12 +103,14 @@ class _Cluster(Struct, frozen=True, rename="kebab"):
     tls_server_name: str = ""
     proxy_url: str = ""
 
-    def faults(self) -> Iterator[Fault]:
+    def problem(self) -> str:
+        """Why it cannot be used, "" where it can."""
         parts = urlsplit(self.server)
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            yield Fault(("server",), "no address", self.server, "https://HOST:PORT")
-        if self.proxy_url:
-            yield Fault(("proxy-url",), "a proxy is not supported", self.proxy_url)
+            return f"server: no address, got {self.server}, want https://HOST:PORT"
+        return (
+            f"proxy-url: a proxy is not supported, got {self.proxy_url}" if self.proxy_url else ""
+        )
 
 
 _USER_KEYS = {
@@ -136,19 +138,22 @@ class _User(Struct, frozen=True, rename=_USER_KEYS):
     exec: _Unsupported | None = None
     auth_provider: _Unsupported | None = None
 
-    def faults(self) -> Iterator[Fault]:
+    def problem(self) -> str:
+        """Why it cannot be used, "" where it can."""
         for key, there in (
             ("exec", self.exec),
             ("auth-provider", self.auth_provider),
             ("username", self.username),
         ):
             if there:
-                want = "token, tokenFile or client-certificate (such as a service account's)"
-                yield Fault((key,), "is a way to log in that is not supported", want=want)
-        if bool(self.client_certificate or self.client_certificate_data) != bool(
-            self.client_key or self.client_key_data
-        ):
-            yield Fault(("client-certificate",), "one of certificate and key is missing")
+                return (
+                    f"{key}: is a way to log in that is not supported, want token, tokenFile or "
+                    "client-certificate (such as a service account's)"
+                )
+        certificate = self.client_certificate or self.client_certificate_data
+        if bool(certificate) != bool(self.client_key or self.client_key_data):
+            return "client-certificate: one of certificate and key is missing"
+        return ""
 
 
 class _Context(Struct, frozen=True):
@@ -202,6 +207,13 @@ def read_kubeconfig(path: Path) -> Access:
     user = users.get(context.user) if context.user else _User()
     if user is None:
         _unknown(path, f"contexts: {config.current_context}: user", context.user, users)
+    # Only what is used: others in the file may log in as they like.
+    for kind, name, problem in (
+        ("clusters", context.cluster, cluster.problem()),
+        ("users", context.user, user.problem()),
+    ):
+        if problem:
+            raise KernmeshError(f"{path}: {kind}: {name}: {problem}")
 
     def material(key: str, file: str, data: str) -> Material | None:
         if data:  # which takes precedence, as kubeconfig's reference says

@@ -58,6 +58,7 @@ class ApiServer:
         self.faults: list[Fault] = []
         self.requests: list[tuple[str, str, int]] = []  # method, path with query, status
         self.open_watches = 0
+        self.expire_next_token = False
         self.address = ""
         self._store = Store()
         self._writes = Writes(self._store, release)
@@ -310,6 +311,9 @@ class ApiServer:
             if query.get("resourceVersion") not in (None, "", "0"):
                 message = "specifying resource version is not allowed when using continue"
                 raise Refused(400, "BadRequest", message)
+            if self.expire_next_token:
+                self.expire_next_token = False
+                self._store.compact()
             token = json.loads(base64.urlsafe_b64decode(more))
             version, start = token["rv"], token["start"]
             try:
