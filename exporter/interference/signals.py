@@ -9,7 +9,7 @@ Beside variables.py's names there are those that only detectors ask for, `name[p
     offline_waits[4096]      of them those for offline work, by how long that held the CPU meanwhile
     waited_behind[path]      seconds per second that it waited while that cgroup held the CPU
     preempted_by[path]       times per second that it was switched out for that cgroup
-    slack[job:metric]        of one metric of a job
+    slack[metric]            of one metric of a job (value[…] and slo[…] too)
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -91,6 +91,12 @@ def _milliseconds_each(values: Sequence[float]) -> float | None:
     """Seconds that requests took by how many there were; 0 requests took no time to speak of."""
     seconds, requests = sum(values[: len(values) // 2]), sum(values[len(values) // 2 :])
     return _MILLISECOND * seconds / requests if requests > 0 else None
+
+
+def _waited_each(values: Sequence[float]) -> float | None:
+    waited, *requests = values
+    total = sum(requests)
+    return _MILLISECOND * waited / total if total > 0 else None
 
 
 # --- the node
@@ -229,6 +235,8 @@ _CONTAINER: dict[str, _Maker] = {
         lambda values: quantile_seconds(held_by_offline(values), 0.99),
     ),
     "preempted": _one("preempted_by_offline"),
+    "io_wait_each": _several(("io_some_seconds", "read_ios", "written_ios"), _waited_each),
+    "memory_limit": _one("memory_limit_bytes", kind="gauge"),
     "cpi": _several(("cycles", "instructions"), _quotient),
     "nr_processes": _one("pids", kind="gauge"),
     "forks": _one("forks"),
@@ -253,7 +261,7 @@ def pair_series(victim: str, by: str, measure: str) -> Series:
 
 # --- an application: values and objectives by "job:metric"
 
-_APP = frozenset(("slack", "slo_min", "slo_max"))
+_APP = frozenset(("slack", "value", "slo", "slo_min", "slo_max"))
 
 
 def _slack(values: Sequence[float]) -> float | None:
@@ -268,16 +276,21 @@ def slo_series(job_and_metric: str) -> tuple[Series, Series]:
 
 
 def _of_jobs(subject: Subject, base: str, part: str, jobs: Iterable[str]) -> Signal | None:
-    """slack: the least of the subject's own metrics; slo_min and slo_max: over all jobs."""
-    if base == "slack" and part:
-        return Signal(slo_series(part), _slack)
-    wanted = [each for each in jobs if base != "slack" or each.split(":")[0] == subject.name]
-    if not wanted:
+    """Of the subject's own metrics, or of the one named; slo_min and slo_max are over all jobs.
+    Without a metric, value and slo are known only of a job that reports one."""
+    own = [each for each in jobs if each.startswith(f"{subject.name}:")]
+    if base in ("slo_min", "slo_max"):
+        own = list(jobs)
+    elif part:
+        own = [f"{subject.name}:{part}"]
+    if not own or (base in ("value", "slo") and len(own) > 1):
         return None
+    if base in ("value", "slo"):
+        return Signal((slo_series(own[0])[base == "slo"],))
     most = max if base == "slo_max" else min
 
     def reckon(values: Sequence[float]) -> float | None:
         each = (_slack(values[at : at + 2]) for at in range(0, len(values), 2))
         return most((slack for slack in each if slack is not None), default=None)
 
-    return Signal(tuple(series for name in wanted for series in slo_series(name)), reckon)
+    return Signal(tuple(series for name in own for series in slo_series(name)), reckon)

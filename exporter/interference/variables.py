@@ -118,9 +118,22 @@ VARIABLES: tuple[Variable, ...] = (
     _container("runq_p95", "seconds", "95 % of its waits for a CPU are shorter"),
     _container("runq_delay", "seconds", "seconds waited for a CPU per second of time"),
     _container("preempted", "per second", "times that offline work took its CPU"),
+    _container(
+        "waited_for_offline", "ratio", "seconds per second waited while offline work held the CPU"
+    ),
+    _container(
+        "waited_for_offline_p99",
+        "seconds",
+        "99 % of its waits for a CPU that offline work held are shorter",
+    ),
     _container("cpi", "cpi", "cycles per instruction"),
     _container("nr_processes", "count", "processes"),
     _container("forks", "per second", "processes and threads made"),
+    _container("io_wait_each", "ms", "time that some task waited for disks, per request"),
+    _container("offline_cpu", "cores", "cores that all offline work of the node uses"),
+    _container("offline_io_bps", "bps", "bytes that all offline work reads and writes per second"),
+    _container("offline_memory", "bytes", "memory that all offline work uses"),
+    _container("node_direct_reclaim", "per second", "allocations on the node that had to reclaim"),
     _job("value", "its own", "what the job reports of a metric, in the metric's own unit"),
     _job("slo", "its own", "what the metric's value should be at most"),
     _job("slack", "ratio", "(slo − value) / slo"),

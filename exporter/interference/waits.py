@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 BOUNDS_MICROSECONDS: tuple[int, ...] = (
-    256, 1024, 2048, 4096, 8192, 16384, 32768, 65536, 262144, 1 << 40,
+    128, 256, 512, 1024, 2048, 4096, 8192, 16384, 65536, 1 << 40,
 )  # fmt: skip
 """Upper bounds, inclusive; the last is for all that is longer."""
 _LONGEST_SECONDS = 1.0  # what is said of a wait above the last real bound

@@ -1,6 +1,7 @@
 """How long a condition has held: what detectors share. Pure.
 
-The rule: a sample at which it cannot be told breaks the run, for what was not seen did not hold.
+The rule: a sample at which it cannot be told breaks the run, and so does a gap, for what was not
+seen did not hold; one or two readings that were missed are no gap.
 """
 
 from collections.abc import Mapping, Sequence

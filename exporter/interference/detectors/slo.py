@@ -10,25 +10,23 @@ _REACH_SECONDS = 60.0
 
 class Slo:
     def __init__(self, job: str | None, metric: str | None, threshold: float) -> None:
-        """`job` None: all of them; `metric` None: all of the job's."""
+        """`job` None: whichever is asked; `metric` None: the worst of all that it reports."""
         self.job, self.metric, self.threshold = job, metric, threshold
-        if job is None:
-            self.signal = "slo_min"
-        else:
-            self.signal = "slack" if metric is None else f"slack[{job}:{metric}]"
+        self.signal = "slack" if metric is None else f"slack[{metric}]"
 
     def reach(self) -> float:
         return _REACH_SECONDS
 
     def evaluate(self, view: View) -> Finding | None:
         """Raises NoData where nobody answered lately."""
+        if self.job is not None and view.subject.name != self.job:
+            return None
         slack = needed(view, self.signal, view.value(self.signal), "its application gave no value")
         if slack >= self.threshold:
             return None
         window = view.window(self.signal, _REACH_SECONDS)
         run = run_of([(at, value < self.threshold) for at, value in zip(*window[::2], strict=True)])
-        what = "" if self.job is None else f" of {self.job}"
-        what += "" if self.metric is None else f" ({self.metric})"
+        what = f" of {view.subject.name}" + (f" ({self.metric})" if self.metric else "")
         text = f"slack{what} is {slack:.3g}, less than {self.threshold:.3g}"
         since = view.now if run is None else run.since
         return Finding(self.signal, slack, self.threshold, "ratio", since, text)

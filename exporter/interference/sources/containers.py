@@ -4,6 +4,7 @@ service times.
     listen_overflows tcp_oom receive_* transmit_*   of the network namespace that its first process
                      is in; nothing for one that shares the node's (it would be the node's)
     cpu_request_cores   from cpu.shares or cpu.weight, as kubelet writes a request (1024 a core)
+    memory_limit_bytes  its own; nothing where it has none
     read_service_seconds write_service_seconds   where a v1 I/O scheduler tells (bfq, cfq)
 
 Kernel: net/ipv4/proc.c netstat_seq_show(), block/bfq-cgroup.c.
@@ -13,6 +14,7 @@ import os
 from collections.abc import Iterator, Mapping
 
 from exporter.errors import KernmeshError
+from exporter.host.cgroup_stat import Layout
 from exporter.host.net import parse_net_dev
 from exporter.host.open_files import read_once
 from exporter.host.text import read_text
@@ -29,9 +31,12 @@ _MEASURES: dict[str, Kind] = {
     "receive_packets": "counter",
     "transmit_packets": "counter",
     "cpu_request_cores": "gauge",
+    "memory_limit_bytes": "gauge",
     "read_service_seconds": "counter",
     "write_service_seconds": "counter",
 }
+_UNLIMITED = 1 << 62  # v1's "no limit" in whole pages is above this
+_LOOK_AGAIN_SECONDS = 20.0
 _DEEPEST = 3  # a pod's containers, and what a runtime makes below one
 _SERVICE = tuple(f"blkio.{name}io_service_time_recursive" for name in ("bfq.", ""))
 
@@ -48,6 +53,7 @@ class ContainerReader:
         self._proc, self._kubepods, self._chosen = str(fs.proc), kubepods, chosen
         self._pids: dict[str, int] = {}
         self._series: dict[str, dict[str, Series]] = {}
+        self._settings: dict[str, tuple[float, dict[str, float]]] = {}
         self._own: int | None = None
 
     def __call__(self, now: float) -> Mapping[Series, float]:
@@ -56,7 +62,8 @@ class ContainerReader:
             paths = [each.path.strip("/") for each in self._chosen() if each.kind != "offline"]
             layout = self._kubepods.layout()
         self._own = self._namespace(1)
-        self._pids = {path: pid for path, pid in self._pids.items() if path in set(paths)}
+        for gone in self._pids.keys() - set(paths):
+            del self._pids[gone]
         values: dict[Series, float] = {}
         for path in paths:
             made = self._series.get(path)
@@ -65,12 +72,24 @@ class ContainerReader:
                 made = self._series[path] = {
                     name: Series(f"{thing}.{name}", kind) for name, kind in _MEASURES.items()
                 }
-            found = {**self._network(layout.listing, path)}
+            found = self._network(layout.listing, path)
             found.update(_service(layout.io, path) if "io" not in layout.v2 else {})
-            found.update(_request(layout.cpu, path, "cpu" in layout.v2))
+            found.update(self._configured(layout, path, now))
             values.update((made[name], value) for name, value in found.items())
-        self._series = {path: made for path, made in self._series.items() if path in set(paths)}
+        for gone in self._series.keys() - set(paths):
+            del self._series[gone]
+            self._settings.pop(gone, None)
         return values
+
+    def _configured(self, layout: Layout, path: str, now: float) -> dict[str, float]:
+        """What seldom changes, read anew now and then, not of all at once."""
+        until, found = self._settings.get(path, (now, {}))
+        if now >= until:
+            found = _request(layout.cpu, path, "cpu" in layout.v2)
+            found.update(_limit(layout.memory, path, "memory" in layout.v2))
+            age = _LOOK_AGAIN_SECONDS * (1 + hash(path) % 16 / 16)
+            self._settings[path] = now + age, found
+        return found
 
     def _network(self, folder: str, path: str) -> dict[str, float]:
         """Empty where it runs nothing, or in the node's own namespace."""
@@ -149,6 +168,14 @@ def _request(folder: str, path: str, v2: bool) -> dict[str, float]:
     # kubelet's conversion (KEP-2254): weight = 1 + (shares − 2) · 9999 / 262142
     shares = 2 + (number - 1) * 262142 / 9999 if v2 else number
     return {"cpu_request_cores": shares / 1024} if shares > 2 else {}
+
+
+def _limit(folder: str, path: str, v2: bool) -> dict[str, float]:
+    name = "memory.max" if v2 else "memory.limit_in_bytes"
+    text = read_once(f"{folder}{path}/{name}") if folder else None
+    if not text or not text.strip().isdigit() or int(text) >= _UNLIMITED:
+        return {}
+    return {"memory_limit_bytes": int(text)}
 
 
 def _service(folder: str, path: str) -> dict[str, float]:
