@@ -35,6 +35,7 @@ class RunqSpec(NamedTuple):
     quantile: float
     threshold_seconds: float
     window: float
+    held_by: Literal["anyone", "offline"] = "anyone"
 
 
 class CpiSpec(NamedTuple):

@@ -78,7 +78,9 @@ class Detects:
             case "runq":
                 if args.delay is None:
                     return self._missing((*where, "delay"), "a duration such as 5ms")
-                return RunqSpec(args.quantile or 0.95, args.delay, args.window or 10.0)
+                return RunqSpec(
+                    args.quantile or 0.95, args.delay, args.window or 10.0, args.held_by or "anyone"
+                )
             case "cpi":
                 return CpiSpec(args.sigmas or 2.0, args.outliers or 3, args.window or 300.0)
             case "slo":

@@ -52,7 +52,7 @@ DETECT_ARGS: dict[DetectName, tuple[str, ...]] = {
     "expression": ("expression", "warning_count", "warning_duration"),
     "ewma": ("metric", "nr"),
     "psi": ("resource", "kind", "threshold", "window"),
-    "runq": ("quantile", "delay", "window"),
+    "runq": ("quantile", "delay", "window", "held_by"),
     "cpi": ("sigmas", "outliers", "window"),
     "slo": ("job", "metric", "threshold"),
 }
@@ -68,7 +68,8 @@ class DetectArgs(Struct, frozen=True, forbid_unknown_fields=True):
     and memory), which fires after `warning_count` samples in a row, or after `warning_duration`.
     ewma: `metric` over `nr` samples. psi: the share of `window` in which `kind` tasks waited for
     `resource` is over `threshold`. runq: the `quantile` of waits for a CPU in `window` is over
-    `delay`. cpi: `outliers` samples in `window` over the job's mean and `sigmas` deviations.
+    `delay`; `held_by` offline: of each wait, what offline work held the CPU for. cpi: `outliers`
+    samples in `window` over the job's mean and `sigmas` deviations.
     slo: the slack of `job` and `metric` is under `threshold`."""
 
     expression: Text | None = None
@@ -82,6 +83,7 @@ class DetectArgs(Struct, frozen=True, forbid_unknown_fields=True):
     window: GoDuration | None = None
     quantile: Ratio | None = None
     delay: GoDuration | None = None
+    held_by: Literal["anyone", "offline"] | None = None
     sigmas: Positive | None = None
     outliers: AtLeastOne | None = None
     job: Text | None = None

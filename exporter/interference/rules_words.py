@@ -60,8 +60,9 @@ def detector(spec: DetectorSpec) -> str:
         case PsiSpec(resource=resource, kind=kind, threshold=threshold, window=window):
             share = f"{threshold * 100:g} % of {seconds(window)}"
             return f"{_WHO[kind]} for {resource} more than {share}"
-        case RunqSpec(quantile=quantile, threshold_seconds=delay, window=window):
-            share = f"{(1 - quantile) * 100:.3g} % of its waits for a CPU"
+        case RunqSpec(quantile, delay, window, held_by):
+            whose = " that offline work held" if held_by == "offline" else ""
+            share = f"{(1 - quantile) * 100:.3g} % of its waits for a CPU{whose}"
             return f"{share} in {seconds(window)} take longer than {seconds(delay)}"
         case CpiSpec(sigmas=sigmas, outliers=outliers, window=window):
             far = f"over mean + {sigmas:g} sigma of its job"
