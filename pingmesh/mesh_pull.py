@@ -15,7 +15,7 @@ from exporter.threads import in_thread
 from pingmesh.controller_config import MeshConfig
 from pingmesh.mesh import Report
 from pingmesh.mesh_client import open_client
-from pingmesh.mesh_results import NAMES, Asked
+from pingmesh.mesh_results import NAMES, Asked, recent_of
 from pingmesh.mesh_scrapes import Snapshot, report, snapshot
 
 if TYPE_CHECKING:
@@ -66,7 +66,9 @@ class Pulled:
         heard = {}
         for name, taken in self._taken.items():
             found = (
-                report(name, list(taken)) if now - taken[-1].at <= 2 * self._config.every else None
+                report(name, list(taken), recent_of(self._config))
+                if now - taken[-1].at <= 2 * self._config.every
+                else None
             )
             if found is not None:
                 heard[name] = found

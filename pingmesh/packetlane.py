@@ -78,11 +78,12 @@ class PacketLane:
         resolver: Resolver,
         publish: Published,
         last_sent: Mapping[Hashable, float] | None = None,
+        clock: WallClock | None = None,
     ) -> None:
         self._settings, self._guard, self._resolver = settings, guard, resolver
         self._publish = publish
         self._loop = asyncio.get_running_loop()
-        self._clock = WallClock()
+        self._clock = clock or WallClock()
         self._wires: dict[WireKey, Wire | str] = {}
         self._overflow = 0
         self.strays: Counter[str] = Counter()
