@@ -97,6 +97,12 @@ $(CACHE)/peers/.prometheus:
 $(CACHE)/peers/.fping:
 	$(call unpack_packages,unpacking-fping,fping)
 
+# Who measures nodes too, and what loads them, with the libraries that a small machine lacks.
+$(CACHE)/peers/.load:
+	$(call unpack_packages,unpacking-load,prometheus-node-exporter stress-ng \
+	  libapparmor1 libbsd0 libdrm2 libegl1 libexpat1 libgbm1 libgles2 libglvnd0 libipsec-mb1 \
+	  libjpeg62-turbo libjudydebian1 libkmod2 libmd0 libsctp1 libwayland-server0 libxxhash0)
+
 # What is probed, and what loses packets on the way; with the libraries that a small machine lacks.
 $(CACHE)/peers/.targets:
 	$(call unpack_packages,unpacking-targets,nginx dnsmasq-base chrony nftables \
@@ -129,7 +135,7 @@ test-qemu-bcc: setup qemu-packages test-packages
 test-cluster: setup test-packages $(VENV)/.installed-dev
 	KERNMESH_TEST_CLUSTER=$(or $(KUBECONFIG),real) $(BIN)/pytest -q tests/cluster
 
-bench: setup test-packages $(VENV)/.installed-dev $(CACHE)/peers/.fping
+bench: setup test-packages $(VENV)/.installed-dev $(CACHE)/peers/.fping $(CACHE)/peers/.load
 	$(BIN)/python -m benchmarks
 
 # The locks hold versions and hashes only; where packages come from is the machine's own setting.

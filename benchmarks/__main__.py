@@ -18,7 +18,6 @@ NAMES = (
     "backends",
     "pods",
     "usage",
-    "usage_peer",
     "controller",
     "pingmesh",
 )

@@ -1,4 +1,5 @@
-"""Usage over time: what a tick costs, what a day weighs, how much is written to the disk.
+"""Usage over time: what a tick costs, what a day weighs, how much is written to the disk; then
+beside others (usage_peer.py).
 
 Ticks read this machine's real /proc and /sys, and for pods real cgroups; only the clock is made
 up, so that a day passes in seconds. State goes to a temporary folder.
@@ -14,6 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
 
+from benchmarks import usage_peer
 from benchmarks.pods import SIGNALS, Pods
 from benchmarks.tables import Table, markdown
 from exporter.config.agent import Usage
@@ -220,6 +222,8 @@ def main(show: Callable[[str], None] = print) -> None:
         weigh(sys.argv[1])
     else:
         show(markdown(measure()))
+        show("")
+        usage_peer.main(show)
 
 
 if __name__ == "__main__":

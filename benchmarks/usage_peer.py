@@ -1,8 +1,9 @@
-"""Usage beside prometheus-node-exporter (Debian) on the same machine in the same run: CPU per
-scrape of the same facts and whether they agree; and beside /proc/stat by hand under load.
+"""Usage beside prometheus-node-exporter on the same machine in the same run: CPU per scrape of the
+same facts and whether they agree; and beside /proc/stat by hand under stress-ng's load, each over
+the very same interval, so that it matters not what else runs.
 
-Both programs are looked for in PATH; rows whose peer is not there are left out. Load is
-stress-ng's, on top of whatever else runs.
+Both programs are those of .cache/peers (make .cache/peers/.load), or in PATH; rows whose peer is
+not there are left out.
 """
 
 import os
@@ -10,19 +11,24 @@ import shutil
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
+from statistics import fmean, median
 
 from benchmarks.agent import cpu_seconds, resident_mb
 from benchmarks.tables import Table, markdown
 from tests.agent.running import Agent, running
 
-SCRAPES = 400
+PEERS = Path(__file__).resolve().parent.parent / ".cache" / "peers" / "usr"
+ROUNDS, SCRAPES = 9, 50
 LOADS = (25, 50, 100)
-SECONDS = 15
+LOAD_INTERVAL, LOAD_TICKS = 5, 4  # of 10 ms clock ticks there are 500 per processor then
+HAND_SECONDS = 0.01
 COLLECTORS = ("cpu", "meminfo", "diskstats", "netdev", "filesystem", "loadavg", "stat", "pressure")
 FACTS = ("node_", "kernmesh_node_")
 COUNTERS = {
@@ -31,6 +37,10 @@ COUNTERS = {
     'kernmesh_node_cpu_seconds_total{mode="idle"}': ("node_cpu_seconds_total", 'mode="idle"'),
     "kernmesh_node_context_switches_total": ("node_context_switches_total", ""),
     "node_pressure_cpu_waiting_seconds_total": ("node_pressure_cpu_waiting_seconds_total", ""),
+    "node_pressure_memory_waiting_seconds_total": (
+        "node_pressure_memory_waiting_seconds_total",
+        "",
+    ),
     "node_pressure_io_waiting_seconds_total": ("node_pressure_io_waiting_seconds_total", ""),
 }
 PER_DEVICE = {
@@ -80,8 +90,11 @@ def samples(text: str) -> dict[str, float]:
     return {series: float(value) for series, value in pairs}
 
 
+def found(binary: str) -> str | None:
+    return shutil.which(binary, path=f"{PEERS / 'bin'}:{os.environ['PATH']}")
+
+
 def per_scrape(pid: int, get: Callable[[], str]) -> float:
-    get()
     before = cpu_seconds(pid)
     for _ in range(SCRAPES):
         get()
@@ -128,67 +141,108 @@ def disagreements(agent: Agent, peer: Peer, pause: float) -> tuple[int, list[str
 
 
 def by_hand() -> tuple[int, int]:
-    """Busy and all ticks of the processors."""
+    """All and busy ticks of the processors: what stands in /proc/stat, added up."""
     fields = list(map(int, Path("/proc/stat").read_text().split("\n")[0].split()[1:9]))
-    return sum(fields) - fields[3] - fields[4], sum(fields)
+    return sum(fields), sum(fields) - fields[3] - fields[4]
 
 
-def after_a_tick(agent: Agent) -> tuple[int, int]:
-    query = "/metrics?name[]=kernmesh_node_context_switches_total"
-    before = agent.get(query)
-    while agent.get(query) == before:
-        time.sleep(0.01)
-    return by_hand()
+class ByHand(threading.Thread):
+    """/proc/stat again and again, so that what it said at any of the agent's ticks is known: the
+    ticks that the agent has counted tell which moment that was."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self._read: list[tuple[int, int]] = []
+        self._end = threading.Event()
+
+    def run(self) -> None:
+        while not self._end.wait(HAND_SECONDS):
+            self._read.append(by_hand())
+
+    def at(self, total: float) -> tuple[int, int]:
+        return min(self._read, key=lambda read: abs(read[0] - total))
+
+    def end(self) -> None:
+        self._end.set()
+        self.join()
+
+
+def next_tick(agent: Agent, before: float) -> tuple[float, float]:
+    """All ticks that the agent has counted, and its gauge, when it has read anew."""
+    query = "/metrics?name[]=kernmesh_node_cpu_seconds_total&name[]=node_cpu_usage_active"
+    while True:
+        got = samples(agent.get(query))
+        gauge = got.pop("node_cpu_usage_active", None)
+        total = sum(got.values()) * os.sysconf("SC_CLK_TCK")
+        if gauge is not None and total != before:
+            return total, gauge
+        time.sleep(0.05)
 
 
 def under_load(agent: Agent, binary: str, load: int) -> tuple[str, str, str]:
-    """The gauge and the arithmetic over the same seconds, from tick to tick."""
+    libraries = ":".join(map(str, (PEERS / "lib").glob("*-linux-*")))
+    hand = ByHand()
     burner = subprocess.Popen(
         [binary, "--quiet", "--cpu", str(os.cpu_count()), "--cpu-load", str(load)],
         stdout=subprocess.DEVNULL,
+        env={**os.environ, "LD_LIBRARY_PATH": libraries},
     )
     try:
-        time.sleep(2)
-        busy, total = after_a_tick(agent)
-        time.sleep(SECONDS - 0.5)
-        busy_then, total_then = after_a_tick(agent)
-        shown = agent.get(f"/statistics?window={SECONDS}s")
+        hand.start()
+        ticks = [next_tick(agent, 0.0)]
+        while len(ticks) < LOAD_TICKS + 2:
+            ticks.append(next_tick(agent, ticks[-1][0]))
     finally:
         burner.terminate()
         burner.wait()
-    gauge = float(shown.partition(":")[2].partition(",")[0])
-    hand = 100.0 * (busy_then - busy) / (total_then - total)
-    return (f"stress-ng at {load} %: gauge against /proc/stat by hand",
-            f"{gauge:.2f} %, {hand:.2f} %", f"apart by {abs(gauge - hand):.2f} (≤ 1)")  # fmt: skip
+    hand.end()
+    gauges, hands = [], []
+    for (begin, _), (end, gauge) in pairwise(ticks[1:]):
+        (total, busy), (total_then, busy_then) = hand.at(begin), hand.at(end)
+        gauges.append(gauge)
+        hands.append(100.0 * (busy_then - busy) / (total_then - total))
+    apart = max(abs(a - b) for a, b in zip(gauges, hands, strict=True))
+    return (f"stress-ng at {load} %: gauge, /proc/stat by hand ({LOAD_TICKS} ticks)",
+            f"{fmean(gauges):.2f} %, {fmean(hands):.2f} %",
+            f"apart by {apart:.2f} points at most (≤ 1)")  # fmt: skip
 
 
-def rows() -> Iterator[tuple[str, str, str]]:
+@contextmanager
+def watching(interval: str) -> Iterator[Agent]:
+    """An agent without programs: of what they count, the peer knows nothing."""
     with tempfile.TemporaryDirectory() as folder:
         config = Path(folder) / "agent.yaml"
-        # Without programs: what they count, the peer knows nothing of.
         config.write_text(
-            f"ebpf: {{programs: []}}\nusage: {{interval: 1s, state_dir: {folder}/state}}\n"
+            f"ebpf: {{programs: []}}\nusage: {{interval: {interval}, state_dir: {folder}/state}}\n"
         )
         with running("--config", config) as agent:
             agent.get("/metrics")
-            time.sleep(4)
-            pid = agent.process.pid
-            peer_binary = shutil.which("prometheus-node-exporter")
-            if peer_binary:
-                query = facts_of(agent)
-                with node_exporter(peer_binary) as peer:
-                    ours = per_scrape(pid, lambda: agent.get(query))
-                    other = per_scrape(peer.process.pid, peer.get)
-                    ratio = f"× {ours / other:.2f} (≤ 1)"
-                    yield "CPU per scrape of the facts", f"{ours * 1e3:.2f} ms", ratio
-                    yield "the same, prometheus-node-exporter", f"{other * 1e3:.2f} ms", ""
-                    count, wrong = disagreements(agent, peer, 1.0)
-                    said = ", ".join(wrong) or "all agree"
-                    yield f"{count} values within one sample", said, "all"
-            load_binary = shutil.which("stress-ng")
-            if load_binary:
-                for load in LOADS:
-                    yield under_load(agent, load_binary, load)
+            yield agent
+
+
+def beside(peer_binary: str) -> Iterator[tuple[str, str, str]]:
+    with watching("1s") as agent, node_exporter(peer_binary) as peer:
+        time.sleep(4)
+        query = facts_of(agent)
+        ours, other = [], []
+        for _ in range(ROUNDS):
+            ours.append(per_scrape(agent.process.pid, lambda: agent.get(query)))
+            other.append(per_scrape(peer.process.pid, peer.get))
+        ratio = median(a / b for a, b in zip(ours, other, strict=True))
+        yield "CPU per scrape of the facts", f"{median(ours) * 1e3:.2f} ms", f"× {ratio:.2f} (≤ 1)"
+        yield "the same, prometheus-node-exporter", f"{median(other) * 1e3:.2f} ms", ""
+        count, wrong = disagreements(agent, peer, 1.0)
+        yield f"{count} values within one sample", ", ".join(wrong) or "all agree", "all"
+
+
+def rows() -> Iterator[tuple[str, str, str]]:
+    peer_binary, load_binary = found("prometheus-node-exporter"), found("stress-ng")
+    if peer_binary:
+        yield from beside(peer_binary)
+    if load_binary:
+        with watching(f"{LOAD_INTERVAL}s") as agent:
+            for load in LOADS:
+                yield under_load(agent, load_binary, load)
     with running() as agent:
         for _ in range(10):
             agent.get("/metrics")
@@ -197,7 +251,10 @@ def rows() -> Iterator[tuple[str, str, str]]:
 
 
 def main(show: Callable[[str], None] = print) -> None:
-    note = f"CPU over {SCRAPES} scrapes each; usage.interval 1 s. Rows without their peer left out."
+    note = (
+        f"CPU per scrape: medians of {ROUNDS} rounds of {SCRAPES} each in turn, usage.interval "
+        "1 s, the agent's ticks included. Rows without their peer are left out."
+    )
     table = Table("Usage beside others", ("what", "measured", "goal"), tuple(rows()), (note,))
     show(markdown(table))
 
