@@ -243,7 +243,7 @@ def _impossible(node: Binary, left: _Meaning, right: _Meaning, fate: bool) -> st
     for side, meaning, other in ((node.left, left, right), (node.right, right, left)):
         if isinstance(side, Name):
             text += f": {side.key} is {_range(meaning)}"
-            if meaning.unit == "ratio" and other.low == other.high and 1 < other.low <= 100:
+            if meaning.unit == "ratio" and other.low == other.high and 5 <= other.low <= 100:
                 text += f" (did you mean {other.low / 100:.4g}?)"
     return text
 

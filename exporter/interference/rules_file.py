@@ -6,7 +6,7 @@ under which it changes nothing. Structs only; what they mean is made of them in 
 
 import re
 from collections.abc import Iterator
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
 from msgspec import Meta, Struct, field
 
@@ -14,7 +14,7 @@ from exporter.config import Fault, GoDuration, Regexp
 
 Text = Annotated[str, Meta(min_length=1)]
 AtLeastOne = Annotated[int, Meta(ge=1)]
-Ratio = Annotated[float, Meta(gt=0, le=1)]
+Quantile = Annotated[float, Meta(ge=0.5, le=0.9999)]
 Positive = Annotated[float, Meta(gt=0)]
 
 SHORTEST_INTERVAL = 0.1
@@ -47,6 +47,8 @@ class Quantity(float):
 
 DetectName = Literal["expression", "ewma", "psi", "runq", "cpi", "slo"]
 ActionName = Literal["", "log", "schedule", "evict", "adjust", "webhook", "preempt", "io"]
+
+ACTIONS = tuple(name for name in get_args(ActionName) if name)
 
 DETECT_ARGS: dict[DetectName, tuple[str, ...]] = {
     "expression": ("expression", "warning_count", "warning_duration"),
@@ -81,7 +83,7 @@ class DetectArgs(Struct, frozen=True, forbid_unknown_fields=True):
     kind: Literal["some", "full"] | None = None
     threshold: float | None = None
     window: GoDuration | None = None
-    quantile: Ratio | None = None
+    quantile: Quantile | None = None
     delay: GoDuration | None = None
     held_by: Literal["anyone", "offline"] | None = None
     sigmas: Positive | None = None
@@ -102,7 +104,7 @@ class Resource(Struct, frozen=True, forbid_unknown_fields=True):
 
     resource: str = ""
     step: Quantity | None = None
-    step_percent: Annotated[float, Meta(gt=0, lt=1)] | None = None
+    step_percent: Annotated[float, Meta(ge=0.001, le=0.999)] | None = None
 
     def faults(self) -> Iterator[Fault]:
         if (self.step is None) == (self.step_percent is None):
@@ -117,16 +119,18 @@ class ActionArgs(Struct, frozen=True, forbid_unknown_fields=True):
     of one after the other. webhook: `url`. io: `limits` by name of io.max (rbps, wbps, riops,
     wiops)."""
 
-    op: Literal["", "and", "all", "loop"] = ""
+    op: Annotated[Literal["", "and", "all", "loop"], Meta(extra={"want": "and, all or loop"})] = ""
     resources: tuple[Resource, ...] = ()
-    url: Annotated[str, Meta(pattern=r"^(https?://\S+)?$")] = ""
+    url: Annotated[
+        str, Meta(pattern=r"^(https?://\S+)?$", extra={"want": "http(s)://HOST/PATH"})
+    ] = ""
     limits: dict[Literal["rbps", "wbps", "riops", "wiops"], Quantity] = field(default_factory=dict)
 
 
 class Action(Struct, frozen=True, forbid_unknown_fields=True):
     """What is done; without a name: log."""
 
-    name: ActionName = ""
+    name: Annotated[ActionName, Meta(extra={"want": ", ".join(ACTIONS)})] = ""
     args: ActionArgs = ActionArgs()
 
 
