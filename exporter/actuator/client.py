@@ -36,7 +36,7 @@ class Actuator:
         self._next = 1
         self._channel: socket.socket | None = None
         self._closing = threading.Event()
-        self._ready = threading.Event()
+        self._begun = threading.Condition()
         self._keeper: threading.Thread | None = None
         self.pid = 0
         self.starts = 0
@@ -52,7 +52,7 @@ class Actuator:
             raise KernmeshError(f"actuator: cannot be started: {error}") from None
         self._keeper = threading.Thread(target=self._keep, name="actuator", daemon=True)
         self._keeper.start()
-        if not self._ready.wait(_ANSWER_SECONDS):
+        if not self.wait_for_start(1):
             self.close()
             raise KernmeshError(f"actuator: did not answer within {_ANSWER_SECONDS:.0f} s")
 
@@ -88,6 +88,11 @@ class Actuator:
         finally:
             with self._lock:
                 self._waiting.pop(number, None)
+
+    def wait_for_start(self, number: int, seconds: float = _ANSWER_SECONDS) -> bool:
+        """Whether so many workers have begun within so long; each puts back first what was left."""
+        with self._begun:
+            return self._begun.wait_for(lambda: self.starts >= number, seconds)
 
     def close(self) -> None:
         """Everything is put back when it returns, or the log says that it took too long."""
@@ -165,11 +170,12 @@ class Actuator:
         for note in answer.notes:
             log.warning("actuator: %s", note)
         if answer.hello:
-            self.starts += 1
-            if self.starts > 1:
+            if self.starts:
                 log.warning("actuator: was started anew; what was in force is put back")
             self._fail_all("the actuator was started anew before it answered")
-            self._ready.set()
+            with self._begun:
+                self.starts += 1
+                self._begun.notify_all()
         with self._lock:
             waiting = self._waiting.get(answer.id)
         if waiting is not None:
