@@ -9,7 +9,7 @@ import logging
 import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, TypeGuard, runtime_checkable
 
 from prometheus_client import CollectorRegistry, Metric
 from prometheus_client.metrics import MetricWrapperBase
@@ -154,7 +154,7 @@ class Registry(CollectorRegistry):
             if names is not None and known and names.isdisjoint(known):
                 continue  # it described itself, and has none of these
             name = self._names[id(collector)]
-            if isinstance(collector, Group):
+            if _is_group(collector):
                 yield from collector.members()
             else:
                 yield name, collector
@@ -166,7 +166,7 @@ class Registry(CollectorRegistry):
         ok, detail = True, ""
         started = self._clock.monotonic()
         try:
-            if names is not None and isinstance(collector, Choosy):
+            if names is not None and _is_choosy(collector):
                 turn = collector.collect_names(names)
             else:
                 turn = collector.collect()
@@ -186,6 +186,15 @@ class Registry(CollectorRegistry):
         if self._said.get(about) != message:
             self._said[about] = message
             log.error("%s", message)
+
+
+def _is_group(collector: Collector | Group) -> TypeGuard[Group]:
+    """What isinstance() of a protocol says, which takes 10 µs each time."""
+    return hasattr(collector, "members")
+
+
+def _is_choosy(collector: Collector) -> TypeGuard[Choosy]:
+    return hasattr(collector, "collect_names")
 
 
 def _self_families(

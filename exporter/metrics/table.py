@@ -89,6 +89,8 @@ class Shape:
         }
         self._order = sorted(range(len(labels)), key=labels.__getitem__)
         self._templates = tuple(self._make_templates())
+        suffixes = ("_bucket", "_count", "_sum") if kind == "histogram" else ("",)
+        self._sample_names = frozenset(name + suffix for suffix in suffixes)
 
     def _make_templates(self) -> Iterable[str]:
         if self.kind != "histogram":
@@ -123,9 +125,7 @@ class Shape:
 
     def sample_names(self) -> frozenset[str]:
         """Every sample name that the family can have, for the `name[]` filter."""
-        if self.kind != "histogram":
-            return frozenset((self.exposed,))
-        return frozenset(self.exposed + suffix for suffix in ("_bucket", "_count", "_sum"))
+        return self._sample_names
 
 
 class Column(NamedTuple):
@@ -219,8 +219,11 @@ class FastFamily(Metric):
 
     def only(self, names: frozenset[str]) -> Metric | None:
         """Itself where every sample name is wanted, a plain Metric of those that are, or None."""
-        if self.shape.sample_names() <= names:
+        own = self.shape.sample_names()
+        if own <= names:
             return self if self.lines.beginnings else None
+        if own.isdisjoint(names):
+            return None
         kept = [sample for sample in self.samples if sample.name in names]
         if not kept:
             return None
