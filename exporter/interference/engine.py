@@ -104,12 +104,17 @@ class Engine:
                 seen = views.get(subject)
                 if seen is None:
                     seen = views[subject] = view(subject)
-                holding = False
+                holding = unknown = False
                 answers: list[Answer] = []
                 for entry in rule.entries:
                     answer = self._ask(rule, entry, seen)
                     answers.append(answer)
-                    holding = holding or isinstance(answer, tuple)
+                    if answer is None:
+                        unknown = True
+                    elif answer:
+                        holding = True
+                if unknown:
+                    self.unknown[rule.name] += 1
                 if holding or subject in states:
                     told += self._advance(plan, subject, seen, answers, now, wall, suspects)
         return told
@@ -208,8 +213,6 @@ class Engine:
         suspects: Callable[[View, Finding], tuple[Suspect, ...]] | None,
     ) -> Iterator[Transition]:
         rule, memory = plan.rule, plan.data
-        if None in answers:
-            self.unknown[rule.name] += 1
         quiet = all(answer is False for answer in answers)
         states: dict[int, State] = {each.entry: each for each in memory.states.get(subject, ())}
         going = any(each.incident is not None for each in states.values())

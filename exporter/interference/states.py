@@ -46,7 +46,7 @@ class Transition(NamedTuple):
 
 class State:
     """Seconds are elapsed ones. `held` since when it holds without a break; `quiet` since when it
-    is known not to; `asked` when it was last asked; `handled` and `eased` when a step was last
+    is known not to; `asked` when it could last be told; `handled` and `eased` when a step was last
     taken; `cleared` when the last incident ended."""
 
     __slots__ = (
@@ -106,7 +106,8 @@ def advance(
         state.quiet = now if state.quiet is None else state.quiet
     else:
         state.quiet = None
-    state.asked = now
+    if asked.holds is not None:
+        state.asked = now
     if before in ("ok", "pending"):
         return _begin(state, rule, subject, asked, now, wall, salt)
     if asked.holds:
