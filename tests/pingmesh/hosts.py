@@ -1,7 +1,7 @@
 """Hosts of a mesh: network namespaces on one bridge, each with a real agent, and a controller.
 
-`python -m tests.pingmesh.hosts [ZONES RACKS NODES]` isolates a rack of it and prints what the
-controller reads.
+`python -m tests.pingmesh.hosts [ZONES RACKS NODES [SVG]]` isolates a rack and cuts the cable of a
+node, prints what the controller reads, and draws it into the file.
 """
 
 import json
@@ -17,6 +17,7 @@ from time import monotonic
 from typing import Any, NamedTuple
 
 from tests.agent.running import COMMAND
+from tests.pingmesh.picture import svg
 
 WATCHDOG_SECONDS = 180.0
 NOBODY = "02:00:00:00:00:99"
@@ -182,22 +183,24 @@ def well(found: dict[str, Any]) -> bool:
 
 
 def main() -> None:
-    shape = tuple(map(int, sys.argv[1:4])) or (3, 2, 3)
-    assert len(shape) == 3
-    with mesh_of(shape) as hosts:
+    numbers = tuple(map(int, sys.argv[1:4])) or (3, 2, 3)
+    assert len(numbers) == 3
+    with mesh_of(numbers) as hosts:
         began = monotonic()
         found = hosts.read(well)
-        print(f"after {monotonic() - began:.0f} s: well: {well(found)}", len(found["cells"]))
-        if not well(found):
-            print(json.dumps(found, indent=1)[:3000])
-            print((hosts.folder / "controller.log").read_text()[-2000:])
-            print((hosts.folder / f"{hosts.hosts[0].name}.log").read_text()[-2000:])
-        inside = hosts.of_rack("z0", "r0")
+        print(f"after {monotonic() - began:.0f} s {len(hosts.hosts)} hosts are well: {well(found)}")
+        inside = hosts.of_rack(hosts.hosts[-1].zone, hosts.hosts[0].rack)
         hosts.drop_between(inside, [host for host in hosts.hosts if host not in inside])
+        hosts.unplug(hosts.of_rack(hosts.hosts[0].zone, hosts.hosts[-1].rack)[0])
         began = monotonic()
-        found = hosts.read(lambda found: bool(found["faults"]))
-        print(f"after {monotonic() - began:.0f} s: {found['faults']}")
-        print(hosts.get("/mesh").decode())
+        wanted = ["node down", "rack isolated"]
+        found = hosts.read(lambda found: sorted(f["kind"] for f in found["faults"]) == wanted)
+        print(f"{monotonic() - began:.0f} s after the cuts:")
+        for fault in found["faults"]:
+            print(f"{fault['kind']} {' '.join(fault['members'])}: {fault['evidence']}")
+        print(f"not heard of: {' '.join(found['silent'])}")
+        if len(sys.argv) > 4:
+            Path(sys.argv[4]).write_text(svg(found))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -36,6 +36,8 @@ pytestmark = pytest.mark.bpf  # needs root: network namespaces
 
 Send = Callable[[bytes, str], None]
 """An ICMP message, and the address that it comes from."""
+Answer = Callable[[bytes, str, Send], None]
+"""A request, the address that it was sent to, and how to answer."""
 
 
 def summed(message: bytes) -> bytes:
@@ -84,16 +86,21 @@ def with_a_wrong_checksum(request: bytes, here: str, send: Send) -> None:
     send(right[:2] + bytes([right[2] ^ 0x55]) + right[3:], here)
 
 
-def late(request: bytes, here: str, send: Send) -> None:
-    timer = threading.Timer(LATE_SECONDS, lambda: send(reply(request), here))
-    timer.daemon = True
-    timer.start()
+def after(seconds: float) -> Answer:
+    """Well, but so much later."""
+
+    def answer(request: bytes, here: str, send: Send) -> None:
+        timer = threading.Timer(seconds, lambda: send(reply(request), here))
+        timer.daemon = True
+        timer.start()
+
+    return answer
 
 
 class Fault(NamedTuple):
     """How a host answers, and what its probe is called for it."""
 
-    answer: Callable[[bytes, str, Send], None]
+    answer: Answer
     reason: str
 
 
@@ -105,15 +112,15 @@ FAULTS = {
     "127.1.0.5": Fault(with_a_guessed_cookie, "timeout"),
     "127.1.0.6": Fault(cut_short, "timeout"),
     "127.1.0.7": Fault(with_a_wrong_checksum, "timeout"),
-    "127.1.0.8": Fault(late, "timeout"),
+    "127.1.0.8": Fault(after(LATE_SECONDS), "timeout"),
 }
 # A token that was tampered with may be read as one of another round, or as none.
 NOT_OURS = ("forged", "foreign", "broken")
 
 
 @contextmanager
-def hosts() -> Iterator[None]:
-    """Each address of FAULTS answers as it says. The kernel itself answers nothing."""
+def hosts(faults: Mapping[str, Answer]) -> Iterator[None]:
+    """Each address answers as it says. The kernel itself answers nothing."""
     Path("/proc/sys/net/ipv4/icmp_echo_ignore_all").write_text("1")
     stop = threading.Event()
     socks = []
@@ -126,7 +133,7 @@ def hosts() -> Iterator[None]:
         socks.append(sock)
         return sock
 
-    def serve(address: str, fault: Fault) -> None:
+    def serve(address: str, answer: Answer) -> None:
         sock = senders[address]
         while not stop.is_set():
             try:
@@ -140,14 +147,11 @@ def hosts() -> Iterator[None]:
                     if not stop.is_set():
                         senders[from_].sendto(message, (to, 0))
 
-                fault.answer(request, address, send)
+                answer(request, address, send)
 
-    for address in [*FAULTS, "127.9.9.9"]:
+    for address in [*faults, "127.9.9.9"]:
         senders[address] = raw(address)
-    threads = [
-        threading.Thread(target=serve, args=(address, fault), daemon=True)
-        for address, fault in FAULTS.items()
-    ]
+    threads = [threading.Thread(target=serve, args=pair, daemon=True) for pair in faults.items()]
     for thread in threads:
         thread.start()
     try:
@@ -180,7 +184,7 @@ def test_replies_that_are_wrong_in_any_way_count_for_nothing_but_their_kind(grou
         lane.stop()
         return found, lane.strays, len(found)
 
-    with namespace(groups), hosts():
+    with namespace(groups), hosts({a: fault.answer for a, fault in FAULTS.items()}):
         rounds, strays, count = asyncio.run(main())
     for each in rounds:
         assert each.results == {address: fault.reason for address, fault in FAULTS.items()}
