@@ -16,7 +16,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from exporter.actuator.protocol import MOST_BYTES, Answer, Any, Start, encode, read_answer
+from exporter.actuator.protocol import MOST_BYTES, Answer, AnyRequest, Start, encode, read_answer
 from exporter.errors import KernmeshError
 
 log = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ class Actuator:
             self.close()
             raise KernmeshError(f"actuator: did not answer within {_ANSWER_SECONDS:.0f} s")
 
-    def ask(self, request: Any, seconds: float = _ANSWER_SECONDS) -> Answer:
+    def ask(self, request: AnyRequest, seconds: float = _ANSWER_SECONDS) -> Answer:
         """Never raises: `refused` says what went wrong."""
         mine: queue.SimpleQueue[Answer] = queue.SimpleQueue()
         with self._lock:
@@ -193,5 +193,5 @@ def _ending(status: int) -> str:
     return f"exit code {code}" if code >= 0 else f"signal {signal.Signals(-code).name}"
 
 
-Ask = Callable[[Any], Answer]
+Ask = Callable[[AnyRequest], Answer]
 """What actions need of an Actuator."""

@@ -114,7 +114,7 @@ class InForce(Request, frozen=True, forbid_unknown_fields=True, tag="inforce", k
     """What is changed now."""
 
 
-Any = Set | Look | Undo | UndoAll | Move | Run | InForce
+AnyRequest = Set | Look | Undo | UndoAll | Move | Run | InForce
 
 
 class Change(Struct, frozen=True):
@@ -164,16 +164,16 @@ class Answer(Struct, frozen=True, omit_defaults=True):
     output: str = ""
 
 
-_requests = msgspec.json.Decoder(Any)
+_requests = msgspec.json.Decoder(AnyRequest)
 _start = msgspec.json.Decoder(Start)
 _answers = msgspec.json.Decoder(Answer)
 
 
-def read_request(data: bytes) -> Any:
+def read_request(data: bytes) -> AnyRequest:
     """Raises ValueError, in one line, for whatever is none."""
     if len(data) > MOST_BYTES:
         raise ValueError(f"{len(data)} bytes, want at most {MOST_BYTES}")
-    request: Any = _requests.decode(data)
+    request: AnyRequest = _requests.decode(data)
     if isinstance(request, Set):
         known = LIMITS[request.knob]
         if request.limits.keys() - known or (known and not request.limits):
@@ -193,7 +193,7 @@ def read_answer(data: bytes) -> Answer:
     return _answers.decode(data)
 
 
-def encode(message: Any | Start | Answer) -> bytes:
+def encode(message: AnyRequest | Start | Answer) -> bytes:
     """Of an answer too long for a datagram, what it lists is cut."""
     data = msgspec.json.encode(message)
     if len(data) > MOST_BYTES and isinstance(message, Answer):

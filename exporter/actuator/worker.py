@@ -21,7 +21,7 @@ from exporter.actuator.moves import Moves
 from exporter.actuator.protocol import (
     MOST_BYTES,
     Answer,
-    Any,
+    AnyRequest,
     InForce,
     Look,
     Move,
@@ -135,7 +135,7 @@ class Worker:
             self._answer(answer)
         return True
 
-    def _do(self, request: Any) -> Answer | None:
+    def _do(self, request: AnyRequest) -> Answer | None:
         notes = tuple(self._begin()) if isinstance(request, Set | Move) else ()
         try:
             answer = self._act(request)
@@ -155,7 +155,7 @@ class Worker:
             return None
         return replace(answer, id=request.id, notes=notes + answer.notes)
 
-    def _act(self, request: Any) -> Answer | None:
+    def _act(self, request: AnyRequest) -> Answer | None:
         match request:
             case Set():
                 answer = self._force.set(request)

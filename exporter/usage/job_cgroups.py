@@ -8,7 +8,7 @@ anew. What may be moved it decides.
 from collections.abc import Sequence
 from typing import Protocol
 
-from exporter.actuator.protocol import MOST_PIDS, Answer, Any, Move, Process
+from exporter.actuator.protocol import MOST_PIDS, Answer, AnyRequest, Move, Process
 from exporter.usage.jobs import Jobs
 
 
@@ -18,7 +18,7 @@ class Asked(Protocol):
     @property
     def starts(self) -> int: ...
 
-    def ask(self, request: Any) -> Answer: ...
+    def ask(self, request: AnyRequest) -> Answer: ...
 
 
 class JobCgroups:

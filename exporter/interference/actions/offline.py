@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
 from exporter.actuator.client import Ask
-from exporter.actuator.protocol import Answer, Any, Change, Target
+from exporter.actuator.protocol import Answer, AnyRequest, Change, Target
 from exporter.interference.model import ActionKind, Incident, Outcome, Subject
 
 Verb = Literal["set", "undo"]
@@ -27,7 +27,7 @@ class Offline(NamedTuple):
         """None: every offline cgroup of the configuration."""
         return [None, *(target_of(pod) for pod in self.pods())]
 
-    def each(self, make: Callable[[Target | None], Any]) -> Answer:
+    def each(self, make: Callable[[Target | None], AnyRequest]) -> Answer:
         """One request per target, as one answer: refused only where all were."""
         return united([self.ask(make(target)) for target in self.targets()])
 
@@ -44,7 +44,7 @@ def first_suspect(incident: Incident) -> Subject | None:
 def united(answers: Sequence[Answer]) -> Answer:
     good = [answer for answer in answers if not answer.refused]
     if not good:
-        return answers[0]
+        return answers[0] if answers else Answer(0, refused="no resource is named")
     return Answer(
         0,
         changes=tuple(change for answer in good for change in answer.changes),

@@ -92,9 +92,9 @@ class Webhook:
                     break
 
     def _tell(self, incident: Incident, spec: ActionSpec, state: str) -> Outcome:
-        if not spec.url:
-            return Outcome("webhook", "refused", "no url is given")
         shown = _without_secrets(spec.url)
+        if not shown:
+            return Outcome("webhook", "refused", f"url: got {spec.url!r}, want http(s)://host/…")
         if self._dry_run:
             return Outcome("webhook", "dry_run", f"would tell {shown}: {state}")
         notice = Notice(incident.run, state, self._alert(incident, state))
@@ -178,8 +178,8 @@ def http_post(url: str, body: bytes) -> Reply:
     import http.client
 
     parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError(f"got {url!r}, want http://… or https://…")
+    if not parts.hostname:
+        raise ValueError("has no host")
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
     connection = kind(parts.hostname, parts.port, timeout=_TIMEOUT_SECONDS)
     headers = {"Content-Type": "application/json", "User-Agent": "kernmesh"}
@@ -206,6 +206,11 @@ def _time(wall: float) -> str:
 
 
 def _without_secrets(url: str) -> str:
-    """Users, passwords, paths and queries of a webhook are often its secret."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.hostname or '?'}"
+    """Users, passwords, paths and queries of a webhook are often its secret. "" for no URL."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return ""
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        return ""
+    return f"{parts.scheme}://{parts.hostname}"
