@@ -128,5 +128,3 @@ def _without_effect(config: AgentConfig) -> Iterator[str]:
     for section in ("interference", "pressure"):
         if getattr(config, section) != getattr(default, section):
             yield section
-    if config.usage.offline.annotations != default.usage.offline.annotations:
-        yield "usage.offline.annotations"

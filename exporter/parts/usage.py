@@ -1,11 +1,14 @@
 """Usage of node, pods and jobs over time, as a part of the agent: sampled, kept, shown."""
 
+import asyncio
+import platform
 from collections.abc import Iterable, Sequence
 
 from starlette.routing import BaseRoute
 
 from exporter.clock import Clock
 from exporter.config import AgentConfig
+from exporter.config.agent import Offline
 from exporter.hostfs import HostFs
 from exporter.metrics.registry import Named
 from exporter.parts.part import Part
@@ -25,7 +28,11 @@ class UsagePart(Part):
 
     def __init__(self, config: AgentConfig, clock: Clock, host: HostFs) -> None:
         """Raises KernmeshError."""
-        self._work = workloads(host, config.usage, clock)
+        self._work = workloads(host, config.usage, clock, config.pressure.node or platform.node())
+        self._annotations_need_api = (
+            config.usage.pods.names != "api"
+            and config.usage.offline.annotations != Offline().annotations
+        )
         sources = (*node_sources(host), *self._work.sources)
         self.history = History(clock, host, config.usage, sources)
 
@@ -40,7 +47,13 @@ class UsagePart(Part):
 
     async def run(self, start: Start) -> None:
         await in_thread(self.history.begin, "usage")
-        await self.history.run(pause_until(start.stop))
+        watch = self._work.watch
+        watching = asyncio.create_task(watch.run()) if watch is not None else None
+        try:
+            await self.history.run(pause_until(start.stop))
+        finally:
+            if watching is not None:
+                watching.cancel()
 
     def needs_restart(self, before: AgentConfig, now: AgentConfig) -> Iterable[str]:
         if before.usage != now.usage:
@@ -49,6 +62,11 @@ class UsagePart(Part):
     def problems(self) -> Iterable[str]:
         if self.history.problem:
             yield self.history.problem
+        if self._work.watch is not None and self._work.watch.problem:
+            yield self._work.watch.problem
+        if self._annotations_need_api:
+            key = "usage.offline.annotations"
+            yield f"{key} is set, and has no effect without usage.pods.names: api"
 
     def close(self) -> None:
         self.history.close()

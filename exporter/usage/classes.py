@@ -2,6 +2,8 @@
 
 The rule: a cgroup's totals have in them what ended pods had, so a class's never fall because a
 pod ends. Offline is the sum of the offline roots; online is kubepods less those of them in it.
+Where annotations count, single pods are offline too, and come and go: then counters are what was
+used since the agent began.
 """
 
 from collections.abc import Iterable, Mapping
@@ -53,10 +55,37 @@ class _Online(NamedTuple):
     rest: Totals
 
 
+class _Growing:
+    """A sum over cgroups that come and go: of counters what they have grown since each was first
+    read, of gauges what they are now. One that is new, or was gone, begins where it is."""
+
+    def __init__(self) -> None:
+        self._last: Mapping[str, Totals] = {}
+        self._grown = [0.0] * len(_MEASURES)
+
+    def take(self, readings: Mapping[str, Totals]) -> Totals:
+        for path, read in readings.items():
+            before = self._last.get(path)
+            for at, (old, new) in enumerate(zip(before or (), read, strict=before is not None)):
+                if old is not None and new is not None:
+                    self._grown[at] += new if new < old else new - old
+        self._last = readings
+        now = _sum(readings.values()) or (0.0,) * len(_MEASURES)
+        return tuple(
+            grown if kind == "counter" and value is not None else value
+            for (_, kind, *_), grown, value in zip(_MEASURES, self._grown, now, strict=True)
+        )
+
+
 class ClassUsage:
     """A source of the store and a collector. Any thread may call."""
 
-    def __init__(self, kubepods: Kubepods, offline: Offline, clock: Clock) -> None:
+    def __init__(
+        self, kubepods: Kubepods, offline: Offline, clock: Clock, annotated: bool = False
+    ) -> None:
+        """`annotated`: pods may be offline by their annotations."""
+        self._growing = (_Growing(), _Growing(), _Growing()) if annotated else None
+        self._had_offline = False
         self._kubepods = kubepods
         self._offline = offline
         self._clock = clock
@@ -71,19 +100,37 @@ class ClassUsage:
         with self._kubepods.turn:
             places = self._places(now)
             if places != self._before:
-                self._before, self._online = places, None
+                self._before = places
+                if self._growing is None:
+                    self._online = None
                 for path in self._readers.keys() - places.roots - places.offline:
                     self._readers.pop(path).close()
             # The parts first: what runs in between then makes the rest larger, never smaller.
             parts = {path: read for path in places.offline if (read := self._read(path))}
-            whole = [read for path in places.roots if (read := self._read(path))]
+            whole = {path: read for path in places.roots if (read := self._read(path))}
+            within = {path: read for path, read in parts.items() if _in_kubepods(path)}
+            if self._growing is not None:
+                beside = {path: read for path, read in parts.items() if path not in within}
+                return self._since_the_start(whole, within, beside)
             found = {}
             if whole:
-                within = [parts[path] for path in parts if _in_kubepods(path)]
-                found["online"] = self._rest(_sum(whole), _sum(within))
+                found["online"] = self._rest(_sum(whole.values()), _sum(within.values()))
             if parts:
                 found["offline"] = _sum(parts.values())
             return found
+
+    def _since_the_start(self, *readings: Mapping[str, Totals]) -> dict[str, Totals]:
+        """Of kubepods, of what is offline in it and of what is beside it."""
+        assert self._growing is not None
+        totals = [sums.take(each) for sums, each in zip(self._growing, readings, strict=True)]
+        whole, within, beside = totals
+        found = {}
+        if readings[0]:
+            found["online"] = self._rest(whole, within)
+        self._had_offline = self._had_offline or bool(readings[1] or readings[2])
+        if self._had_offline:
+            found["offline"] = _sum((within, beside))
+        return found
 
     def _places(self, now: float) -> _Places:
         try:
@@ -94,6 +141,7 @@ class ClassUsage:
             return _Places(frozenset(), self._elsewhere)
         roots = {path for path in tree.levels if len(levels(path)) == 1}
         offline = {path for path in tree.levels if self._offline.has(path)}
+        offline |= {path for path, pod in tree.pods.items() if pod.uid in self._offline.pods}
         topmost = {
             path for path in offline if not any(path.startswith(f"{other}/") for other in offline)
         }

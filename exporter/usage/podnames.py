@@ -8,7 +8,8 @@ name: that is unknown, not an error.
 
 import os
 import re
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import NamedTuple, Protocol
 
 from exporter.hostfs import HostFs
 
@@ -21,6 +22,21 @@ _LOOK_AGAIN_SECONDS = 10.0
 class PodName(NamedTuple):
     namespace: str
     name: str
+
+
+class Names(Protocol):
+    """`pods` by uid and `containers` (names by id). `changes` counts what made these, or a pod's
+    class, others than before."""
+
+    @property
+    def pods(self) -> Mapping[str, PodName]: ...
+    @property
+    def containers(self) -> Mapping[str, str]: ...
+    @property
+    def changes(self) -> int: ...
+
+    def refresh(self, now: float, incomplete: bool) -> None:
+        """`now` in monotonic seconds; `incomplete`: somebody has no name yet."""
 
 
 class LogNames:

@@ -17,7 +17,7 @@ from exporter.host.open_files import Descriptors, Gone
 from exporter.host.podtree import PodTree
 from exporter.host.text import read_text
 from exporter.hostfs import HostFs
-from exporter.usage.podnames import LogNames
+from exporter.usage.podnames import Names
 from exporter.usage.series import Kind, Series
 
 # Limits change seldom and cost seven files: a hundredth of all is read again at each pass.
@@ -37,7 +37,7 @@ _KEPT_AT = tuple(Usage._fields.index(name) for name, _ in _KEPT)
 
 class Offline:
     """Which cgroups are offline work: those at or below one of the configured roots, which are
-    written as cgroupfs has them ("kubepods/besteffort") or as systemd has."""
+    written as cgroupfs has them ("kubepods/besteffort") or as systemd has; and those of `pods`."""
 
     def __init__(self, roots: Sequence[str]) -> None:
         self._roots = tuple(levels(root) for root in roots)
@@ -45,8 +45,15 @@ class Offline:
             root.strip("/") for root in roots if "kubepods" not in levels(root)
         )
         """Roots that are not kubelet's, as they were written."""
+        self.pods: frozenset[str] = frozenset()
+        """Uids of pods that are offline wherever they stand (their annotations say so); another
+        set at each change."""
 
-    def has(self, path: str) -> bool:
+    def has(self, path: str, uid: str = "") -> bool:
+        """`uid` is the pod's whose cgroup it is, or is in; "" where that does not matter."""
+        return uid in self.pods or self.in_roots(path)
+
+    def in_roots(self, path: str) -> bool:
         place = levels(path)
         return any(place[: len(root)] == root for root in self._roots)
 
@@ -120,7 +127,7 @@ class Row(NamedTuple):
 class PodUsage:
     """Any thread may call; callers wait for one another."""
 
-    def __init__(self, kubepods: Kubepods, names: LogNames | None, offline: Offline) -> None:
+    def __init__(self, kubepods: Kubepods, names: Names | None, offline: Offline) -> None:
         """`names` None: nobody is to be asked for names."""
         self._kubepods = kubepods
         self._names = names
@@ -184,7 +191,7 @@ class PodUsage:
         """Of a pod's own cgroup: `container` is ""."""
         named = self._names.pods.get(pod.uid) if self._names else None
         namespace, name = named or ("", pod.uid)
-        kind = "offline" if self._offline.has(path) else "online"
+        kind = "offline" if self._offline.has(path, pod.uid) else "online"
         return Labels(namespace, name, "", pod.qos, kind)
 
     def _sync(self, tree: PodTree, now: float) -> None:

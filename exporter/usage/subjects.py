@@ -97,7 +97,7 @@ class PodSubjects:
     ) -> None:
         """`now` in monotonic seconds."""
         self._kubepods, self._offline, self._now, self._most = kubepods, offline, now, most
-        self._seen = -1
+        self._seen: tuple[int, frozenset[str]] | None = None
         self._elsewhere = [Subject(path, "offline") for path in sorted(offline.elsewhere)]
         self._found = self._elsewhere
         self.left_out = 0
@@ -112,16 +112,20 @@ class PodSubjects:
                 if not self._elsewhere:
                     raise
                 return self._elsewhere
-            if tree.changes != self._seen:
-                self._seen = tree.changes
+            seen = tree.changes, self._offline.pods
+            if seen != self._seen:
+                self._seen = seen
                 pods = [
-                    Subject(path, "offline" if self._offline.has(path) else "online", pod.uid)
+                    Subject(path, self._kind(path, pod.uid), pod.uid)
                     for path, pod in tree.pods.items()
                 ]
                 everything = self._elsewhere + sorted(pods, key=lambda pod: (pod.kind, pod.path))
                 self._found = everything[: self._most]
                 self.left_out = len(everything) - len(self._found)
             return self._found
+
+    def _kind(self, path: str, uid: str) -> str:
+        return "offline" if self._offline.has(path, uid) else "online"
 
 
 class SubjectReader:

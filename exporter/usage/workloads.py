@@ -4,13 +4,12 @@ The only module that knows them all; it reads nothing itself.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from prometheus_client.registry import Collector
 
 from exporter.clock import Clock
 from exporter.config.agent import Usage
-from exporter.errors import KernmeshError
 from exporter.host.psi import NodePressure
 from exporter.hostfs import HostFs
 from exporter.usage.classes import ClassUsage
@@ -19,43 +18,48 @@ from exporter.usage.jobs_file import job_patterns
 from exporter.usage.pod_families import PodsCollector
 from exporter.usage.pod_net import PodNet
 from exporter.usage.pod_pressure import PodPressure
-from exporter.usage.podnames import LogNames
+from exporter.usage.podnames import LogNames, Names
 from exporter.usage.pods import Kubepods, Offline, PodUsage
 from exporter.usage.series import Read, Source
 
+if TYPE_CHECKING:
+    from exporter.usage.podwatch import PodWatch
+
 
 class Workloads(NamedTuple):
-    """`collectors` by the name that kernmesh_collector_* have for them."""
+    """`collectors` by the name that kernmesh_collector_* have for them. `watch` is to be run where
+    names come from the API."""
 
     sources: tuple[Source, ...]
     collectors: tuple[tuple[str, Collector], ...]
+    watch: "PodWatch | None" = None
 
 
-def workloads(host: HostFs, settings: Usage, clock: Clock) -> Workloads:
-    """Raises ConfigError where usage.jobs_file is bad, KernmeshError where names are to come from
-    the API. Their readers hold what is open, so a source's tiers share one."""
-    if settings.pods.names == "api":
-        raise KernmeshError(
-            "usage.pods.names: api: this version does not ask the Kubernetes API; use paths "
-            "(names from /var/log/pods) or none"
-        )
+def workloads(host: HostFs, settings: Usage, clock: Clock, node: str = "") -> Workloads:
+    """`node` is its name in Kubernetes, for where that is asked. Raises ConfigError where
+    usage.jobs_file is bad. Their readers hold what is open, so a source's tiers share one."""
     patterns = job_patterns(settings.jobs, settings.jobs_file)
-    node = NodePressure(host)
+    pressure_of_node = NodePressure(host)
     kubepods = Kubepods(host)
     offline = Offline(settings.offline.cgroups)
-    names = LogNames(host) if settings.pods.names == "paths" else None
+    names: Names | None = LogNames(host) if settings.pods.names == "paths" else None
+    watch = None
+    if settings.pods.names == "api":
+        from exporter.usage.podwatch import PodWatch  # a plain agent has no client of the API
+
+        names = watch = PodWatch(node, clock, offline, settings.offline.annotations)
     pods = PodUsage(kubepods, names, offline)
-    classes = ClassUsage(kubepods, offline, clock)
+    classes = ClassUsage(kubepods, offline, clock, annotated=watch is not None)
     pressure = PodPressure(kubepods, pods, clock)
     sources = [
-        Source("pressure", ("fast", "slow"), _same(node.read)),
+        Source("pressure", ("fast", "slow"), _same(pressure_of_node.read)),
         Source("pods", ("pods",), _same(pods.read)),
         Source("pod pressure", ("pods",), _same(pressure.reads("pod"))),
         Source("cgroup pressure", ("fast", "slow"), _same(pressure.reads("cgroup"))),
         Source("classes", ("fast", "slow"), _same(classes.read)),
     ]
     collectors: list[tuple[str, Collector]] = [
-        ("pressure", node),
+        ("pressure", pressure_of_node),
         ("pods", PodsCollector(pods, clock)),
         ("pod_pressure", pressure),
         ("pod_net", PodNet(host, kubepods, pods, clock)),
@@ -65,7 +69,7 @@ def workloads(host: HostFs, settings: Usage, clock: Clock) -> Workloads:
         jobs = Jobs(host, patterns, clock)
         sources.append(Source("jobs", ("fast", "slow"), _same(jobs.read)))
         collectors.append(("jobs", jobs))
-    return Workloads(tuple(sources), tuple(collectors))
+    return Workloads(tuple(sources), tuple(collectors), watch)
 
 
 def _same(read: Read) -> Callable[[], Read]:

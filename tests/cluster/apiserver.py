@@ -87,10 +87,14 @@ class ApiServer:
         """Makes an object, or replaces it, as another client would."""
         return self.call(self._put, plural, body, namespace)  # type: ignore[no-any-return]
 
-    def _put(self, plural: str, body: Object, namespace: str) -> Object:
+    def put_status(self, plural: str, body: Object, namespace: str = "") -> Object:
+        """As its kubelet tells of it."""
+        return self.call(self._put, plural, body, namespace, "status")  # type: ignore[no-any-return]
+
+    def _put(self, plural: str, body: Object, namespace: str, subresource: str = "") -> Object:
         kind = KINDS[plural]
         name = body["metadata"]["name"]
-        target = Target(kind, kind.versions[self.release][0], namespace, name)
+        target = Target(kind, kind.versions[self.release][0], namespace, name, subresource)
         how = How("kubectl-test")
         if target.key in self._store.objects:
             return self._writes.update(target, body, how)

@@ -6,7 +6,7 @@ import pytest
 
 from exporter.config.agent import Job, Pods, Usage
 from exporter.config.scalars import Regexp
-from exporter.errors import ConfigError, KernmeshError
+from exporter.errors import ConfigError
 from exporter.testing import FakeClock, fake_host
 from exporter.usage.workloads import workloads
 
@@ -27,9 +27,10 @@ def test_on_a_machine_with_nothing_every_source_reads_nothing(tmp_path: Path) ->
         assert source.make()(0.0) == {}
 
 
-def test_names_from_the_api_are_refused_in_one_line(tmp_path: Path) -> None:
-    with pytest.raises(KernmeshError, match=r"usage\.pods\.names: api: this version does not ask"):
-        workloads(fake_host(tmp_path, {}), Usage(pods=Pods("api")), FakeClock())
+def test_the_api_is_watched_only_where_names_come_from_it(tmp_path: Path) -> None:
+    host = fake_host(tmp_path, {})
+    assert workloads(host, Usage(), FakeClock(), "here").watch is None
+    assert workloads(host, Usage(pods=Pods("api")), FakeClock(), "here").watch is not None
 
 
 def test_a_bad_jobs_file_is_refused(tmp_path: Path) -> None:
