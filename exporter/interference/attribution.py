@@ -21,6 +21,7 @@ from exporter.usage import window
 from exporter.usage.window import Window
 
 BEFORE_SECONDS = 60.0
+_LEAST_BEFORE_SECONDS = 10.0
 _MOST_SECONDS = 300.0
 _SETTLE_SECONDS = 2.0  # the kernel brings PSI totals up to date every 2 s
 _FEWEST_SAMPLES = 3
@@ -91,7 +92,11 @@ class _Pain(NamedTuple):
 def rank(victim: View, finding: Finding, suspects: Sequence[View]) -> list[Suspect]:
     """The likeliest first; those that used nothing of the resource are left out. Empty where the
     victim's pain or the suspects' usage is not known."""
-    seconds = min(max(victim.now - finding.since, 0.0) + BEFORE_SECONDS, _MOST_SECONDS)
+    lasted = max(victim.now - finding.since, 0.0)
+    # About as long before as it has hurt: else what ran a little all along is acquitted by hours
+    # in which nothing hurt.
+    before = min(max(lasted, _LEAST_BEFORE_SECONDS), BEFORE_SECONDS)
+    seconds = min(lasted + before, _MOST_SECONDS)
     pain = _pain(victim, finding, seconds)
     if pain is None:
         return []
@@ -139,7 +144,9 @@ def _by_usage(
             evidence += f"; the victim waited {waited[name] * 1000:.3g} ms/s while it held the CPU"
         if preemptions:
             evidence += f"; took its CPU {preemptions:.0f} times"
-        score = max(min(correlation * share, 1.0), -1.0)
+        # One that used less while it hurt is the less likely the smaller its share.
+        score = correlation * (share if correlation > 0 else 1.0 - share)
+        score = max(min(score, 1.0), -1.0)
         found.append(Suspect(view.subject, score, usage.name, preemptions, evidence))
     return found
 
