@@ -208,7 +208,7 @@ def test_pages_that_expire_meanwhile_are_followed_by_a_list_in_one(server: ApiSe
         server.cut_watches()
         await until(lambda: refused.met >= 1)
         server.compact()
-        server.expire_next_token = True
+        server.expire_next_token()
         server.well()
         await until(lambda: watching.informer.lists == 2)
         lists = [path for _, path, _ in server.requests if "watch=" not in path]
