@@ -25,7 +25,7 @@ BOUNDS = (
 )  # fmt: skip
 MAX_CLASSES = 512
 """An agent of 10,000 nodes in 200 racks probes some 75 racks, one of 10,000 in racks of 16 some
-220; each class has about 22 series."""
+260; each class has about 22 series."""
 MAX_NUMBERED = 100
 """Targets whose own numbers (clock offset, certificate) are exported, per number."""
 DROP_WINDOW_SECONDS = 600.0

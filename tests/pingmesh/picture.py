@@ -13,7 +13,8 @@ def svg(mesh: dict[str, Any]) -> str:
     racks = sorted({cell["source"] for cell in mesh["cells"]})
     lines = [f"{fault['kind']} {' → '.join(fault['members'])}" for fault in mesh["faults"]]
     top = 28 * max(1, len(lines)) + 48
-    width = max(LEFT + CELL * len(racks) + 8, 560)
+    texts = [f"{line} {f['evidence']}" for line, f in zip(lines, mesh["faults"], strict=True)]
+    width = max([LEFT + CELL * len(racks) + 8, *(24 + 7 * len(text) for text in texts)])
     height = top + 34 * len(racks) + 8
     parts = [
         f"<svg xmlns='http://www.w3.org/2000/svg' width='{width}' height='{height}' {FONT}>",
