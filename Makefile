@@ -93,9 +93,9 @@ endef
 $(CACHE)/peers/.prometheus:
 	$(call unpack_packages,unpacking-prometheus,prometheus)
 
-# One that probes, for the benchmark of pingmesh.
-$(CACHE)/peers/.fping:
-	$(call unpack_packages,unpacking-fping,fping)
+# Those that probe, for the benchmark of pingmesh.
+$(CACHE)/peers/.probers:
+	$(call unpack_packages,unpacking-probers,fping prometheus-blackbox-exporter)
 
 # Who measures nodes too, and what loads them, with the libraries that a small machine lacks.
 $(CACHE)/peers/.load:
@@ -135,7 +135,7 @@ test-qemu-bcc: setup qemu-packages test-packages
 test-cluster: setup test-packages $(VENV)/.installed-dev
 	KERNMESH_TEST_CLUSTER=$(or $(KUBECONFIG),real) $(BIN)/pytest -q tests/cluster
 
-bench: setup test-packages $(VENV)/.installed-dev $(CACHE)/peers/.fping $(CACHE)/peers/.load
+bench: setup test-packages $(VENV)/.installed-dev $(CACHE)/peers/.probers $(CACHE)/peers/.load
 	$(BIN)/python -m benchmarks
 
 # The locks hold versions and hashes only; where packages come from is the machine's own setting.

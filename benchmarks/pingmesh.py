@@ -1,12 +1,14 @@
-"""Pingmesh on one pinned core, loopback only, beside its peers in the same run:
+"""The whole table of pingmesh by one command, on one pinned core and loopback only:
 
     python -m benchmarks.pingmesh [targets [rounds]]
 
-10,000 ICMP targets in 127.0.0.0/8 per 10 s against fping (from .cache/peers), while nobody
-scrapes and while 100,000 series are rendered without pause; bursts; HTTP probes against httpx.
+ICMP to 10,000 and 2,500 targets per 10 s beside fping in the same run; with a CPU hog on the same
+core; bursts; twice what it can do; HTTP beside httpx and blackbox_exporter; a whole agent, alone
+and scraped without pause; the controller. An idle machine and a quarter of an hour are needed.
 """
 
 import asyncio
+import itertools
 import os
 import re
 import resource
@@ -14,15 +16,15 @@ import socket
 import subprocess
 import sys
 import tempfile
-import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 
+from benchmarks import controller, pingmesh_agent, pingmesh_http
 from benchmarks.tables import Table, markdown
 from exporter.clock import SystemClock
-from pingmesh.connectionlane import attempt
-from pingmesh.flight import Flight
+from pingmesh.flight import ANSWERED, Flight
 from pingmesh.guard import Guard
 from pingmesh.packetlane import PacketLane, Settings
 from pingmesh.pinglist import read_pinglist, targets
@@ -32,8 +34,9 @@ from pingmesh.schedule import Plan
 
 FPING = Path(__file__).resolve().parent.parent / ".cache" / "peers" / "usr" / "bin" / "fping"
 PERIOD = 10.0
-BURST = 80_000
-HTTP_PROBES = 1000
+BURST, BURSTS = 80_000, 5
+OVERLOAD_ROUNDS = 3
+CORE = max(os.sched_getaffinity(0))
 
 
 def hosts(count: int) -> list[str]:
@@ -106,7 +109,7 @@ def child(kind: str, *arguments: int) -> list[float]:
 
 
 def pin() -> None:
-    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    os.sched_setaffinity(0, {CORE})
 
 
 def our_rounds(count: int, rounds: int) -> list[float]:
@@ -138,11 +141,10 @@ def fping(count: int, rounds: int) -> tuple[float, float, float]:
     with tempfile.NamedTemporaryFile("w") as file:
         file.write("\n".join(hosts(count)))
         file.flush()
-        core = max(os.sched_getaffinity(0))
         before = cpu_seconds(resource.RUSAGE_CHILDREN)
         milliseconds = f"{PERIOD * 1000 / count:g}"
         period = f"{PERIOD * 1000:g}"
-        words = ["taskset", "-c", str(core), str(FPING), "-q", "-C", str(rounds)]
+        words = ["taskset", "-c", str(CORE), str(FPING), "-q", "-C", str(rounds)]
         words += ["-p", period, "-i", milliseconds, "-t", "2000", "-f", file.name]
         done = subprocess.run(words, capture_output=True, text=True, check=False)
     spent = cpu_seconds(resource.RUSAGE_CHILDREN) - before
@@ -154,112 +156,126 @@ def fping(count: int, rounds: int) -> tuple[float, float, float]:
     )
 
 
-class _Server(asyncio.Protocol):
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = transport
-
-    def data_received(self, data: bytes) -> None:
-        assert isinstance(self.transport, asyncio.Transport)
-        self.transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
-        self.transport.close()
-
-
-def _serve(ready: threading.Event, ports: list[int]) -> None:
-    async def main() -> None:
-        server = await asyncio.get_running_loop().create_server(_Server, "127.0.0.1", 0)
-        ports.append(server.sockets[0].getsockname()[1])
-        ready.set()
-        await server.serve_forever()
-
-    asyncio.run(main())
+@contextmanager
+def hog() -> Iterator[None]:
+    """Something that always wants the core."""
+    words = ["taskset", "-c", str(CORE), sys.executable, "-c", "while True: pass"]
+    with subprocess.Popen(words) as process:
+        try:
+            yield
+        finally:
+            process.kill()
 
 
-def server_process() -> tuple[subprocess.Popen[str], int]:
-    words = [sys.executable, "-m", "benchmarks.pingmesh", "--server"]
-    process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    return process, int(process.stdout.readline())
+def overload(count: int, rate: int) -> list[float]:
+    """Rounds that ask for `rate` probes a second: how many times longer than asked for they took,
+    probes without answer or reason, probes with a reason, answers the kernel had no room for."""
 
-
-def http_cpu(port: int, count: int, ours: int) -> list[float]:
-    """CPU seconds of `count` probes, one after the other."""
-    url = f"http://127.0.0.1:{port}/"
-    [probe] = probes(targets(read_pinglist(f"mesh: {{a: {{ips: ['{url}']}}}}".encode())))
-
-    async def with_ours() -> None:
+    async def main() -> list[float]:
+        period = count / rate
         resolver = Resolver(SystemClock(), SystemLookup(), socket.AF_INET)
-        settings = Settings(PERIOD, 2.0, 1e6)
-        for _ in range(count):
-            outcome = await attempt(probe, settings, Guard(), resolver)
-            assert outcome.rtt is not None, outcome
+        settings = Settings(period, 2.0, 1e9, floor=period)
+        flights: list[tuple[Flight, float]] = []
+        done = asyncio.Event()
 
-    async def with_httpx() -> None:
-        import httpx
+        def publish(_: object, flight: Flight, plan: Plan, *rest: object) -> None:
+            flights.append((flight, plan.start))
+            if len(flights) == OVERLOAD_ROUNDS + 1:
+                done.set()
 
-        transport = httpx.AsyncHTTPTransport(limits=httpx.Limits(max_keepalive_connections=0))
-        async with httpx.AsyncClient(transport=transport, trust_env=False) as client:
-            for _ in range(count):
-                assert (await client.get(url)).status_code == 200
+        lane = PacketLane(listed(count), settings, Guard(), resolver, publish)
+        lane.start()
+        await done.wait()
+        lane.stop()
+        starts = [start for _, start in flights]
+        took = [later - earlier for earlier, later in itertools.pairwise(starts)]
+        reasons = sum(len(flight.reasons) for flight, _ in flights)
+        silent = sum(
+            flight.count - len(flight.reasons) - flight.states.count(ANSWERED)
+            for flight, _ in flights
+        )
+        return [median(took) / period, float(silent), float(reasons), float(lane.overflow)]
 
-    async def main() -> float:
-        work = with_ours if ours else with_httpx
-        await work()  # imports and caches
-        before = cpu_seconds()
-        await work()
-        return cpu_seconds() - before
-
-    return [asyncio.run(main())]
+    return asyncio.run(main())
 
 
-def measure(count: int, rounds: int) -> Table:
-    share, p50, p99, late, lost, rss = child("rounds", count, rounds)
-    quarter = child("rounds", count // 4, rounds)
-    burst, burst_lost = child("burst", BURST)
-    rows = [
-        ("ICMP, ours", f"{share:.2f} %", f"{p50:.1f} µs", f"{p99:.1f} µs", "≤ 1.1 × fping"),
-        ("ICMP, ours, a quarter", f"{quarter[0]:.2f} %", f"{quarter[1]:.1f} µs",
-         f"{quarter[2]:.1f} µs", "≤ 1.2 %"),
-    ]  # fmt: skip
-    if FPING.exists():
-        theirs = fping(count, rounds)
-        rows.append(("ICMP, fping", f"{theirs[0]:.2f} %", f"{theirs[1]:.1f} µs",
-                     f"{theirs[2]:.1f} µs", ""))  # fmt: skip
-    process, port = server_process()
-    try:
-        for name, ours in (("HTTP, ours", 1), ("HTTP, httpx", 0)):
-            [spent] = child("http", port, HTTP_PROBES, ours)
-            goal = "≤ 0.6 CPU-s" if ours else ""
-            rows.append((name, f"{spent:.2f} CPU-s per 1,000", "", "", goal))
-    finally:
-        process.kill()
-        process.wait()
-    return Table(
-        f"Pingmesh: {count:,} targets per {PERIOD:g} s on one core",
-        ("what", "CPU", "p50", "p99", "goal"),
-        tuple(rows),
-        (
-            f"Medians of {rounds} rounds, all targets in 127.0.0.0/8. Ours: {lost:g} lost, the "
-            f"latest send {late:.0f} ms behind its time, RSS {rss:.0f} MB. A burst of {BURST:,}: "
-            f"{burst:,.0f} probes/s, {burst_lost:g} lost.",
-        ),
+def icmp_rows(count: int, rounds: int) -> Iterator[tuple[str, ...]]:
+    """What, CPU, p50, p99, latest send, lost, RSS, goal."""
+    for many, goal in ((count, "≤ 1.1 × fping, p50 ≤ fping"), (count // 4, "≤ 1.2 %")):
+        share, p50, p99, late, lost, rss = child("rounds", many, rounds)
+        yield (
+            f"ours, {many:,} targets", f"{share:.2f} %", f"{p50:.1f} µs", f"{p99:.1f} µs",
+            f"{late:.0f} ms", f"{lost:g}", f"{rss:.1f} MB", goal,
+        )  # fmt: skip
+        if FPING.exists():
+            share, p50, p99 = fping(many, rounds)
+            yield (
+                f"fping, {many:,} targets", f"{share:.2f} %", f"{p50:.1f} µs", f"{p99:.1f} µs",
+                "", "", "", "",
+            )  # fmt: skip
+        if many == count:
+            with hog():
+                share, p50, hogged, late, lost, rss = child("rounds", many, rounds)
+            yield (
+                f"ours, {many:,} targets, a hog on the core", f"{share:.2f} %", f"{p50:.1f} µs",
+                f"{hogged:.1f} µs", f"{late:.0f} ms", f"{lost:g}", f"{rss:.1f} MB",
+                "p99 ≤ 2 × without",
+            )  # fmt: skip
+
+
+def strain_rows() -> Iterator[tuple[str, ...]]:
+    bursts = [child("burst", BURST) for _ in range(BURSTS)]
+    rate = median(burst[0] for burst in bursts)
+    lost = sum(burst[1] for burst in bursts)
+    yield f"a burst of {BURST:,}", f"{rate:,.0f} probes/s, {lost:g} lost", "≥ 80,000/s"
+    stretch, silent, reasons, overflow = child("overload", BURST, int(2 * rate))
+    yield (
+        f"{2 * rate:,.0f} probes/s asked for",
+        f"rounds {stretch:.2f} times as long; {reasons:g} lost with a reason, {silent:g} without, "
+        f"{overflow:g} answers dropped by the kernel",
+        "rounds stretch, nothing silent",
     )
 
 
+def measure(count: int, rounds: int) -> Iterator[Table]:
+    before = load()
+    head = ("what", "CPU", "p50", "p99", "latest send", "lost", "RSS", "goal")
+    rows = (*icmp_rows(count, rounds), *pingmesh_agent.rows(rounds, CORE, hosts(count)))
+    yield Table(
+        f"Pingmesh: ICMP targets per {PERIOD:g} s on one core",
+        head,
+        rows,
+        (
+            f"Medians of {rounds} rounds after a first, the latest send of any; all targets in "
+            f"127.0.0.0/8. Load average {before} before, {load()} after, own work included.",
+        ),
+    )
+    http = pingmesh_http.rows(rounds, CORE)
+    yield Table(
+        "Pingmesh: bursts, overload, HTTP",
+        ("what", "measured", "goal"),
+        (*strain_rows(), *http),
+        (
+            f"Bursts and HTTP: medians of {BURSTS} and {rounds} turns. HTTP per 1,000 probes. Load "
+            f"average {load()} after.",
+        ),
+    )
+    yield controller.measure()
+
+
+def load() -> str:
+    return f"{os.getloadavg()[0]:.1f}"
+
+
 def main(arguments: Sequence[str]) -> None:
-    kind, *rest = arguments or ["10000", "2"]
-    if kind == "--server":
-        ready, ports = threading.Event(), list[int]()
-        threading.Thread(target=_serve, args=(ready, ports), daemon=True).start()
-        ready.wait()
-        print(ports[0], flush=True)
-        threading.Event().wait()
+    kind, *rest = arguments or ["10000", "3"]
     numbers = [int(word) for word in rest]
     if kind.startswith("--"):
         pin()
-        work = {"--rounds": our_rounds, "--burst": our_burst, "--http": http_cpu}[kind]
+        work = {"--rounds": our_rounds, "--burst": our_burst, "--overload": overload}[kind]
         print(*work(*numbers))  # type: ignore[operator] # each takes what its caller gives
     else:
-        print(markdown(measure(int(kind), *(numbers or [2]))))
+        print("\n".join(markdown(table) for table in measure(int(kind), *(numbers or [3]))))
 
 
 if __name__ == "__main__":
