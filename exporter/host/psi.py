@@ -16,7 +16,7 @@ from exporter.errors import KernmeshError, NoData
 from exporter.host.open_files import Descriptors, Gone, OpenFiles
 from exporter.host.text import read_text
 from exporter.hostfs import HostFs
-from exporter.metrics.table import FastFamily, Shape
+from exporter.metrics.table import Kept, Shape
 from exporter.usage.series import Series
 
 RESOURCES = ("cpu", "memory", "io")
@@ -129,6 +129,7 @@ class NodePressure:
             str(self._place), Descriptors(len(_NODE_RESOURCES)), _NODE_RESOURCES, ""
         )
         self._series = PressureSeries("node", _NODE_RESOURCES)
+        self._families = {key: Kept(shape) for key, shape in _SHAPES.items()}
         self._turn = threading.Lock()
         self._said = False
 
@@ -175,4 +176,4 @@ class NodePressure:
         for resource, pressure in found.items():
             for kind, value in zip(Pressure._fields, pressure, strict=True):
                 if value is not None:
-                    yield FastFamily.of(_SHAPES[resource, kind], {(): value})
+                    yield self._families[resource, kind].family({(): value})

@@ -4,10 +4,11 @@ The rule: read at the scrape, missing where it cannot be read. Knows no other co
 """
 
 import platform
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, GCCollector, Metric, ProcessCollector
+from prometheus_client.registry import Collector
 
 from exporter.errors import NoData
 from exporter.hostfs import HostFs
@@ -89,10 +90,25 @@ def memory_files(root: Path, cgroups: str) -> list[Path]:
     return v1 + v2
 
 
+class Beginning:
+    """A collector all of whose names begin so: not asked where no such name is wanted."""
+
+    def __init__(self, beginning: str, collector: Collector) -> None:
+        self._beginning, self._collector = beginning, collector
+
+    def collect(self) -> Iterable[Metric]:
+        return self._collector.collect()
+
+    def collect_names(self, names: Collection[str]) -> Iterable[Metric]:
+        if any(name.startswith(self._beginning) for name in names):
+            return self._collector.collect()
+        return ()
+
+
 def register_self(registry: Registry, fs: HostFs, version: str, revision: str, prefix: str) -> None:
     """All of it, under the collector names build, process, cgroup_memory and gc."""
     registry.register(BuildInfo(version, revision, prefix), "build")
-    registry.register(ProcessCollector(registry=None), "process")
-    registry.register(CgroupMemory(fs), "cgroup_memory")
+    registry.register(Beginning("process_", ProcessCollector(registry=None)), "process")
+    registry.register(Beginning(_MEMORY.exposed, CgroupMemory(fs)), "cgroup_memory")
     # It insists on registering itself, under no name.
-    registry.register(GCCollector(registry=CollectorRegistry()), "gc")
+    registry.register(Beginning("python_gc_", GCCollector(registry=CollectorRegistry())), "gc")

@@ -133,7 +133,8 @@ class Registry(CollectorRegistry):
                     outcomes.append(outcome)
             if names is None:
                 self._outcomes = tuple(outcomes)
-        result = [*merged, *_self_families(outcomes, merged.left_out)]
+        own = _self_families(outcomes, merged.left_out) if run_all else ()
+        result = [*merged, *own]
         if names is None:
             return result
         kept = (families.only(family, names) for family in result)

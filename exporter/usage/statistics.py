@@ -5,7 +5,7 @@ number that decides. Names, HELP texts and the JSON form are node-metrics' (FORM
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Protocol
 
 from prometheus_client import Metric
@@ -67,11 +67,20 @@ class UsageCollector:
     def collect(self) -> Iterable[Metric]:
         """Raises NoData before the first sample, KernmeshError (after what is known) where a source
         cannot be read. A value that is unknown gives no family."""
+        return self._collect(None)
+
+    def collect_names(self, names: Collection[str]) -> Iterable[Metric]:
+        """Those of them; raises as `collect` does."""
+        return self._collect(names)
+
+    def _collect(self, names: Collection[str] | None) -> Iterable[Metric]:
         values = self._usage.values()
         if not values:
             tell(self._usage)
             raise NoData("no sample yet: the first one comes a second after the start")
         for name, value in values.items():
+            if names is not None and f"node_{name}" not in names:
+                continue
             yield self._family(f"node_{name}", f"{name.replace('_', ' ')}.", value)
         available = self._usage.latest("slow").get(KUBELET_AVAILABLE)
         if available is not None:

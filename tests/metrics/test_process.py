@@ -1,10 +1,13 @@
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
+from prometheus_client import Metric
+from prometheus_client.core import GaugeMetricFamily
 
 from exporter.errors import NoData
 from exporter.metrics.exposition import render
-from exporter.metrics.process import BuildInfo, CgroupMemory, register_self
+from exporter.metrics.process import Beginning, BuildInfo, CgroupMemory, register_self
 from exporter.metrics.registry import Registry
 from exporter.testing import fake_host
 
@@ -65,3 +68,22 @@ def test_the_process_tells_about_itself(tmp_path: Path) -> None:
     ):
         assert f"\n{name}" in body
     assert "kernmesh_cgroup_memory_bytes" not in body
+
+
+def test_a_collector_is_asked_only_where_a_name_of_its_own_is_wanted() -> None:
+    class Counted:
+        turns = 0
+
+        def collect(self) -> Iterable[Metric]:
+            self.turns += 1
+            yield GaugeMetricFamily("process_threads", "Threads.", 3)
+
+    counted, registry = Counted(), Registry()
+    registry.register(Beginning("process_", counted), "process")
+    assert [family.name for family in registry.collect_names(["other"])] == []
+    assert counted.turns == 0
+    assert [family.name for family in registry.collect_names(["process_threads"])] == [
+        "process_threads"
+    ]
+    assert "process_threads" in {family.name for family in registry.collect()}
+    assert counted.turns == 2
