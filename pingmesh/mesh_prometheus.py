@@ -13,13 +13,16 @@ from exporter.errors import KernmeshError
 from exporter.threads import in_thread
 from pingmesh.controller_config import MeshConfig
 from pingmesh.mesh import Report, Tally
-from pingmesh.mesh_client import open_client
+from pingmesh.mesh_client import fetch, open_client
 from pingmesh.mesh_results import FAIL, LOST, PROBES, RTT, STAMP, Asked, Labels, rack_of, recent_of
 from pingmesh.mesh_scrapes import EMPTY, between, packed
 from pingmesh.topology import RackId
 
 if TYPE_CHECKING:
     import httpx
+
+MAX_BYTES = 256 << 20
+"""Of one query's answer: a million series."""
 
 log = logging.getLogger(__name__)
 
@@ -76,23 +79,21 @@ class Prometheus:
 
     async def _query(self, query: str) -> list[tuple[Labels, float]]:
         """An instant vector. Raises KernmeshError."""
-        import httpx
         import msgspec
 
         if self._client is None:
             tls = urlsplit(self._url).scheme == "https"
             self._client = await in_thread(lambda: open_client(self._config, tls), "mesh client")
         where = f"{self._url}/api/v1/query"
+        form = {"query": query}
         try:
-            answer = await self._client.post(where, data={"query": query})
-            if answer.status_code != 200:
-                raise KernmeshError(f"{where}: HTTP {answer.status_code}")
-            found = msgspec.json.decode(answer.content, type=_Answer)
-        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
-            raise KernmeshError(f"{where}: {str(error) or type(error).__name__}") from error
-        except msgspec.MsgspecError as error:
+            body = await fetch(self._client, where, self._config.timeout, MAX_BYTES, form)
+            found = msgspec.json.decode(body, type=_Answer)
+            return [(each["metric"], float(each["value"][1])) for each in found["data"]["result"]]
+        except KernmeshError as error:
+            raise KernmeshError(f"{where}: {error}") from error
+        except (msgspec.MsgspecError, ValueError) as error:
             raise KernmeshError(f"{where}: no answer of Prometheus: {error}") from error
-        return [(each["metric"], float(each["value"][1])) for each in found["data"]["result"]]
 
     async def close(self) -> None:
         if self._client is not None:

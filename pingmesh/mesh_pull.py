@@ -1,7 +1,6 @@
 """Agents' results, pulled from their own /metrics.
 
-The rule: who does not answer is silent, not well. Answers are bounded in size and time, and
-redirects are not followed.
+The rule: who does not answer is silent, not well.
 """
 
 import asyncio
@@ -14,7 +13,7 @@ from exporter.errors import KernmeshError
 from exporter.threads import in_thread
 from pingmesh.controller_config import MeshConfig
 from pingmesh.mesh import Report
-from pingmesh.mesh_client import open_client
+from pingmesh.mesh_client import fetch, open_client
 from pingmesh.mesh_results import NAMES, Asked, recent_of
 from pingmesh.mesh_scrapes import Snapshot, report, snapshot
 
@@ -94,27 +93,10 @@ class Pulled:
 
     async def _pull(self, client: "httpx.AsyncClient", address: str) -> str:
         """Raises KernmeshError."""
-        import httpx
-
         host = f"[{address}]" if ":" in address else address
         query = "&".join(f"name[]={name}" for name in NAMES)
         url = f"http://{host}:{self._config.agent_port}/metrics?{query}"
-        body = bytearray()
-        try:
-            async with (
-                asyncio.timeout(self._config.timeout),
-                client.stream("GET", url) as answer,
-            ):
-                if answer.status_code != 200:
-                    raise KernmeshError(f"HTTP {answer.status_code}")
-                async for piece in answer.aiter_bytes(64 * 1024):
-                    body += piece
-                    if len(body) > MAX_BYTES:
-                        raise KernmeshError(f"longer than {MAX_BYTES >> 20} MiB")
-        except TimeoutError:
-            raise KernmeshError(f"no answer in {self._config.timeout}") from None
-        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
-            raise KernmeshError(str(error) or type(error).__name__) from error
+        body = await fetch(client, url, self._config.timeout, MAX_BYTES)
         return body.decode(errors="replace")
 
     async def _open(self) -> "httpx.AsyncClient":

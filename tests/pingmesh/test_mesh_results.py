@@ -286,6 +286,11 @@ def test_prometheus_is_asked_for_increases_by_agent_and_rack(instance: str) -> N
         (503, b"", "HTTP 503"),
         (200, b"<html>", "no answer of Prometheus"),
         (200, b'{"status":"success","data":{"result":[{"metric":{}}]}}', "no answer of Prometheus"),
+        (
+            200,
+            b'{"status":"success","data":{"result":[{"metric":{},"value":[1,"much"]}]}}',
+            "no answer of Prometheus",
+        ),
         (302, b"", "HTTP 302"),
     ],
 )
