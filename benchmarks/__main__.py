@@ -20,6 +20,7 @@ NAMES = (
     "usage",
     "controller",
     "pingmesh",
+    "interference_engine",
 )
 DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
 

@@ -12,7 +12,6 @@ from typing import NamedTuple
 from exporter.interference import saved_states
 from exporter.interference.asking import Answer, ask
 from exporter.interference.model import (
-    Entry,
     Finding,
     Incident,
     Rule,
@@ -99,23 +98,22 @@ class Engine:
         for group in self._turns.due(now):
             plan = group.plan
             rule, states = plan.rule, plan.data.states
+            entries = rule.entries
             self.checks += len(group.subjects)
             for subject in group.subjects:
                 seen = views.get(subject)
                 if seen is None:
                     seen = views[subject] = view(subject)
-                holding = unknown = False
                 answers: list[Answer] = []
-                for entry in rule.entries:
-                    answer = self._ask(rule, entry, seen)
-                    answers.append(answer)
-                    if answer is None:
-                        unknown = True
-                    elif answer:
-                        holding = True
-                if unknown:
+                for entry in entries:
+                    try:
+                        answers.append(ask(entry, seen))
+                    except Exception as error:  # a detector's fault is its rule's, nobody else's
+                        self._fault(rule, error)
+                        answers.append(None)
+                if None in answers:
                     self.unknown[rule.name] += 1
-                if holding or subject in states:
+                if subject in states or any(answers):
                     told += self._advance(plan, subject, seen, answers, now, wall, suspects)
         return told
 
@@ -194,13 +192,9 @@ class Engine:
 
     # --- inside
 
-    def _ask(self, rule: Rule, entry: Entry, view: View) -> Answer:
-        try:
-            return ask(entry, view)
-        except Exception as error:  # a detector's fault is its rule's, nobody else's
-            self.faults[rule.name] += 1
-            self.fault_texts[rule.name] = f"{type(error).__name__}: {error}"
-            return None
+    def _fault(self, rule: Rule, error: Exception) -> None:
+        self.faults[rule.name] += 1
+        self.fault_texts[rule.name] = f"{type(error).__name__}: {error}"
 
     def _advance(
         self,
@@ -254,8 +248,12 @@ class Engine:
         if not rule.recover:
             return True
         for entry in rule.recover:
-            answer = self._ask(rule, entry, view)
-            if isinstance(answer, Finding) and now - answer.since >= entry.hold - 1e-6:
+            try:
+                answer = ask(entry, view)
+            except Exception as error:
+                self._fault(rule, error)
+                continue
+            if answer and now - answer.since >= entry.hold - 1e-6:
                 return True
         return False
 
