@@ -19,7 +19,10 @@ from tests.interference.facts import FACTS
 
 HERE = Path(__file__).parent
 CAELUS = HERE / "valid" / "caelus.json"
-SHIPPED = sorted((HERE.parents[1] / "deploy" / "rules").glob("*.yaml"))
+ROOT = HERE.parents[1]
+SHIPPED = sorted(
+    [*(ROOT / "deploy" / "rules").glob("*.yaml"), *(ROOT / "exporter/interference").glob("*.yaml")]
+)
 
 
 def read_json(folder: Path, value: Any, facts: NodeFacts = FACTS) -> Rules:
