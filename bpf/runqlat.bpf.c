@@ -4,8 +4,9 @@
 // The wait runs from when a task was woken, or switched out although it wanted to go on, until it
 // is switched in: what /proc/<pid>/schedstat sums up in its second number.
 //
-// Beside that, for attribution and not exported: who held the CPU that it then got, and for how
-// much of the wait. Of several that ran there meanwhile it is the last, for as long as it did.
+// Beside that, for attribution and not exported: which cgroup held the CPU that it then got, and
+// for how much of the wait. Of several it is the last, for as long as its tasks ran there one after
+// the other.
 // And how many tasks each cgroup made.
 #include "hist.bpf.h"
 #include "sched.bpf.h"
@@ -22,17 +23,45 @@ struct behind {
 
 RECENT_HIST_MAP(runq_behind, struct behind, 27, 1024); // µs of waits
 RECENT_COUNTER_MAP(runq_forks, u64, 2048); // tasks made, by cgroup id
-COUNTER_ARRAY(runq_switched, 1);	   // each CPU's last switch, ns
+// Each CPU's last switch, which cgroup holds it, since when, and until when it did (all ns).
+COUNTER_ARRAY(runq_holder, 4);
 
-static __always_inline void held(struct task_struct *holder, u64 victim, u64 waited, u64 ran,
-				 bool known)
+#define SHORT_NS 100000 // what runs for less in between takes the CPU from nobody
+
+static __always_inline u64 *state(u32 which)
 {
+	return get(runq_holder, &which);
+}
+
+// Who has had the CPU until now, to whom the one that leaves may belong; gives for how long.
+static __always_inline u64 holds(u64 left, u64 now)
+{
+	u64 *switched = state(0), *cgroup = state(1), *since = state(2), *until = state(3);
+	u64 ran;
+
+	if (!switched || !cgroup || !since || !until)
+		return 0;
+	ran = *switched && now > *switched ? now - *switched : 0;
+	if (*cgroup != left && (ran >= SHORT_NS || now - *until >= 2 * SHORT_NS)) {
+		*cgroup = left;
+		*since = now - ran;
+	}
+	if (*cgroup == left)
+		*until = now;
+	*switched = now;
+	return now - *since;
+}
+
+static __always_inline void held(u64 victim, u64 waited, u64 had)
+{
+	u64 *by = state(1);
 	struct behind key;
 
+	if (!by || !*by || *by == victim)
+		return;
 	key.victim = victim;
-	key.by = km_cpu_cgroup_of(holder, known);
-	if (key.by != key.victim)
-		observe_exp2(runq_behind, &key, waited < ran ? waited : ran, 1000);
+	key.by = *by;
+	observe_exp2(runq_behind, &key, waited < had ? waited : had, 1000);
 }
 
 static __always_inline int waits(u32 pid, u64 now)
@@ -60,15 +89,10 @@ static __always_inline int switched(bool preempted, struct task_struct *prev,
 	u64 now = bpf_ktime_get_ns();
 	u32 left = KM_READ(known, prev, pid);
 	u32 came = KM_READ(known, next, pid);
-	u32 here = 0;
-	u64 *since, *switched_at;
-	u64 cgroup, waited, ran = 0;
+	u64 cgroup, waited, had;
+	u64 *since;
 
-	switched_at = get(runq_switched, &here);
-	if (switched_at) {
-		ran = *switched_at && now > *switched_at ? now - *switched_at : 0;
-		*switched_at = now;
-	}
+	had = holds(left ? km_cpu_cgroup_of(prev, known) : 0, now);
 	// 0 is each CPU's idle task
 	if (left && km_still_wants(preempted, prev, known))
 		waits(left, now);
@@ -80,8 +104,7 @@ static __always_inline int switched(bool preempted, struct task_struct *prev,
 	cgroup = km_cpu_cgroup_of(next, known);
 	waited = now > *since ? now - *since : 0;
 	observe_exp2(runq_latency_seconds, &cgroup, waited, 1000);
-	if (left)
-		held(prev, cgroup, waited, ran, known);
+	held(cgroup, waited, had);
 	*since = 0;
 	return 0;
 }

@@ -4,7 +4,8 @@ The rule: a variable is a pure function of its series at one tick, counters as r
 so it means the same live and in replay, at the newest tick and in a window. What one of its
 series does not tell is missing. Knows names of series; no store, no files, no rules.
 
-Beside variables.py's names there are those that only detectors ask for, `name[part]`:
+Beside variables.py's names there are those that only detectors ask for, `name[part]`,
+and runq_waits, all waits per second:
     runq_waits[4096]         waits for a CPU per second, above 2,048 and at most 4,096 µs
     offline_waits[4096]      of them those for offline work, by how long that held the CPU meanwhile
     waited_behind[path]      seconds per second that it waited while that cgroup held the CPU
@@ -229,6 +230,7 @@ _CONTAINER: dict[str, _Maker] = {
     "cpu_request": _one("cpu_request_cores", kind="gauge"),
     "runq_p95": _several(WAIT_MEASURES, lambda values: quantile_seconds(values, 0.95)),
     "runq_delay": _one("runq_wait_seconds"),
+    "runq_waits": _one("runq_waits"),
     "waited_for_offline": _one("waited_for_offline_seconds"),
     "waited_for_offline_p99": _several(
         (*WAIT_MEASURES, *OFFLINE_WAIT_MEASURES),

@@ -38,7 +38,7 @@ def filled(rows: Sequence[Mapping[Series, float]], step: float = 1.0) -> Store:
 
 
 def newest(found: Store, subject: Subject) -> SubjectView:
-    return Moment([Tick(found, found.end - 1, nullcontext())], Names()).view(subject)
+    return Moment([Tick(found, found.end - 1, nullcontext(), {})], Names()).view(subject)
 
 
 def two(*pairs: tuple[Series, float, float]) -> Store:

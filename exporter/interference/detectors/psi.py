@@ -30,6 +30,9 @@ class Psi:
 
     def evaluate(self, view: View) -> Finding | None:
         """Raises NoData where the window holds no reading."""
+        whole = weighted_mean(view.window(self.signal, self.seconds))
+        if needed(view, self.signal, whole) <= self.threshold:
+            return None  # what its quota explains can only make it less
         now = needed(view, self.signal, self._share(view, view.now, self.seconds))
         if now <= self.threshold:
             return None

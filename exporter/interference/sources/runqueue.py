@@ -4,8 +4,9 @@ From bpf/runqlat (runq_latency_seconds, runq_behind, runq_forks) and bpf/preempt
 run. A chosen cgroup's numbers are those of all cgroups below it together, as a pod's are its
 containers'. Knows maps and cgroup ids; loads nothing.
 
-    cgroup/<path>.runq_wait_seconds  .runq_waits_<µs>  .forks
-    online ones: .waited_for_offline_seconds  .offline_waits_<µs>  .preempted_by_offline
+    cgroup/<path>.runq_wait_seconds  .runq_waits  .forks
+    online ones: .runq_waits_<µs>  .waited_for_offline_seconds  .offline_waits_<µs>
+                 .preempted_by_offline
     cgroup/<online>//<offline>.waited_seconds  .preemptions     the pairs that there were
 """
 
@@ -45,6 +46,7 @@ class RunQueueReader:
         self._owners = _Owners(fs, clock)
         self._made: dict[str, _Series] = {}
         self._pairs: set[tuple[str, str]] = set()
+        self._before: frozenset[str] = frozenset()
 
     def __call__(self, now: float) -> Mapping[Series, float]:
         """Raises NoData where neither program runs, BpfError where a map cannot be read."""
@@ -81,6 +83,7 @@ class RunQueueReader:
         for path, words in found.items():
             made = self._made[path]
             values[made.delay] = words[-1] * _MICRO
+            values[made.times] = sum(words[:-1])
             if kinds[path] != "offline":
                 values.update(zip(made.waits, _buckets(words), strict=True))
 
@@ -130,8 +133,11 @@ class RunQueueReader:
     def _keep_pairs(
         self, waited: "_Pairs", preempted: "_Pairs", values: dict[Series, float]
     ) -> None:
-        """Those that had room stay: a series that pauses would lose its next delta."""
+        """Those that had room stay: a series that pauses would lose its next delta. One that was
+        not there at the reading before had 0 then, and that is said now, or its first delta, by
+        which it is found out, would be lost; what it has is said at the next reading."""
         present = waited.keys() | preempted.keys()
+        begun = {pair for pair in present - self._pairs if self._before.issuperset(pair)}
         self._pairs &= present
         new = sorted(present - self._pairs, key=lambda pair: -waited.get(pair, 0.0))
         self._pairs.update(new[: max(MOST_PAIRS - len(self._pairs), 0)])
@@ -139,7 +145,9 @@ class RunQueueReader:
             thing = self._made[victim].thing
             for name, found in (("waited_seconds", waited), ("preemptions", preempted)):
                 if (victim, by) in found:
-                    values[pair_series(thing, by, name)] = found[victim, by]
+                    total = 0.0 if (victim, by) in begun else found[victim, by]
+                    values[pair_series(thing, by, name)] = total
+        self._before = frozenset(self._made)
 
     def _is_owned(self, key: Sequence[int]) -> bool:
         return all(self._owners.of(number) is not None for number in key)
@@ -152,7 +160,16 @@ class _Pairs(dict[tuple[str, str], float]):
 class _Series:
     """Of one cgroup, made once."""
 
-    __slots__ = ("delay", "for_offline", "forks", "offline_waits", "preempted", "thing", "waits")
+    __slots__ = (
+        "delay",
+        "for_offline",
+        "forks",
+        "offline_waits",
+        "preempted",
+        "thing",
+        "times",
+        "waits",
+    )
 
     def __init__(self, path: str) -> None:
         self.thing = thing_of(path)
@@ -161,6 +178,7 @@ class _Series:
             return Series(f"{self.thing}.{measure}", "counter")
 
         self.delay = counter("runq_wait_seconds")
+        self.times = counter("runq_waits")
         self.waits = tuple(map(counter, WAIT_MEASURES))
         self.for_offline = counter("waited_for_offline_seconds")
         self.offline_waits = tuple(map(counter, OFFLINE_WAIT_MEASURES))

@@ -152,3 +152,21 @@ def test_values_of_all_cpus_are_one(machine: Machine) -> None:
 
 def test_pairs_are_bounded() -> None:
     assert MOST_PAIRS * 2 < stores.MAX_COLUMNS
+
+
+def test_a_pair_that_is_new_begins_at_nothing_and_one_from_before_the_start_does_not(
+    machine: Machine,
+) -> None:
+    reader = RunQueueReader(machine.fs, machine.clock, machine.map_of, lambda: CHOSEN)
+    pairs = {("kubepods/pod1/app", "kubepods/offline/a/job"): [5]}
+    name = "cgroup/kubepods/pod1//kubepods/offline/{}.preemptions"
+
+    def total(of: str) -> float | None:
+        machine.pairs("preemptions", "preemptions_total", pairs)
+        found = {series.name: value for series, value in reader(0.0).items()}
+        return found.get(name.format(of))
+
+    assert (total("a"), total("b")) == (5, None)
+    pairs["kubepods/pod1/app", "kubepods/offline/b/job"] = [3]
+    assert total("b") == 0
+    assert (total("a"), total("b")) == (5, 3)
