@@ -18,6 +18,7 @@ from exporter.kube.api import PODS, KubeApi, Object
 from exporter.kube.cache import Change
 from exporter.kube.client import KubeClient
 from exporter.kube.informer import Informer
+from exporter.memory import give_back
 from exporter.usage.podnames import PodName
 from exporter.usage.pods import Offline
 
@@ -94,6 +95,7 @@ class PodWatch:
             self._clock,
             self._reduce,
             on_change=self._heard,
+            on_synced=give_back,  # what the HTTP client's import and the list's JSON took
             fields=f"spec.nodeName={self._node}",
             cached=True,
         )

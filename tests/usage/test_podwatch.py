@@ -266,5 +266,7 @@ def test_an_agent_names_its_pods_by_the_api(server: ApiServer, tmp_path: Path) -
     with running("--config", config, *paths, prefix=prefix) as agent:
         while wanted not in agent.samples(["kernmesh_container_info"]):
             assert monotonic() < until_then
+        assert agent.stop() == 0
+        assert "Traceback" not in agent.log
     path = next(path for _, path, _ in server.requests if "/pods" in path)
     assert "fieldSelector=spec.nodeName%3Dhere" in path
