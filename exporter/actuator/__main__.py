@@ -20,7 +20,10 @@ _PATIENCE_SECONDS = 60.0
 
 def main(argv: list[str]) -> int:
     channel = socket.socket(fileno=int(argv[1]))
-    start = read_start(channel.recv(MOST_BYTES))
+    told = channel.recv(MOST_BYTES)
+    if not told:  # whoever started it is gone already
+        return 0
+    start = read_start(told)
     wait = _SHORT_SECONDS
     while True:
         began = time.monotonic()

@@ -11,6 +11,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,6 +25,7 @@ log = logging.getLogger(__name__)
 _ANSWER_SECONDS = 20.0
 _END_SECONDS = 20.0
 _FIRST_WAIT, _LAST_WAIT = 0.1, 60.0
+_WAIT_AFTER_ORDER = 2.0
 
 
 class Actuator:
@@ -128,21 +130,29 @@ class Actuator:
         self.problem = ""
 
     def _keep(self) -> None:
-        wait = _FIRST_WAIT
+        wait, began = _FIRST_WAIT, time.monotonic()
         while True:
             self._hear()
+            if time.monotonic() - began > _LAST_WAIT:  # it was well for long
+                wait = _FIRST_WAIT
             _, status = os.waitpid(self.pid, 0)
             if self._closing.is_set():
                 return
-            self.problem = (
-                f"the actuator ended ({_ending(status)}); what was in force is put back when it is "
-                "started anew"
-            )
-            log.error("actuator: %s", self.problem)
+            if status == 0:  # asked to by a signal, as systemd does before it ends the agent
+                self.problem = "the actuator was ended, and put everything back"
+                log.warning("actuator: %s", self.problem)
+                wait = _WAIT_AFTER_ORDER
+            else:
+                self.problem = (
+                    f"the actuator ended ({_ending(status)}); what was in force is put back when "
+                    "it is started anew"
+                )
+                log.error("actuator: %s", self.problem)
             while not self._closing.wait(wait):
                 wait = min(wait * 2, _LAST_WAIT)
                 try:
                     self._spawn()
+                    began = time.monotonic()
                     break
                 except OSError as error:
                     self.problem = f"the actuator cannot be started: {error}"

@@ -14,15 +14,16 @@ from exporter.actuator.protocol import Answer
 
 _MOST_OUTPUT = 32_768
 _MOST_AT_ONCE = 4
+_ENDING_SECONDS = 0.005
 _ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8"}
 
 
 class _Running:
-    __slots__ = ("deadline", "name", "output", "pid", "pipe", "request")
+    __slots__ = ("deadline", "name", "output", "pid", "pipe", "request", "silent")
 
     def __init__(self, request: int, name: str, pid: int, pipe: int, deadline: float) -> None:
         self.request, self.name, self.pid, self.pipe = request, name, pid, pipe
-        self.deadline, self.output = deadline, bytearray()
+        self.deadline, self.output, self.silent = deadline, bytearray(), False
 
 
 class Commands:
@@ -64,15 +65,24 @@ class Commands:
         self._selector.register(ours, selectors.EVENT_READ, "command")
         return None
 
-    def deadline(self) -> float | None:
-        return min((each.deadline for each in self._running.values()), default=None)
+    def next_look(self, now: float) -> float | None:
+        """When to poll, if nothing is readable before."""
+        looks = (
+            now + _ENDING_SECONDS if each.silent else each.deadline
+            for each in self._running.values()
+        )
+        return min(looks, default=None)
 
     def poll(self, now: float) -> list[Answer]:
         answers = []
         for running in list(self._running.values()):
-            ended = self._read(running)
-            if ended or len(running.output) > _MOST_OUTPUT or now >= running.deadline:
-                answers.append(self._finish(running, "" if ended else _why(running, now)))
+            if not running.silent and self._read(running):
+                running.silent = True  # programs close their output shortly before they end
+                self._selector.unregister(running.pipe)
+            if running.silent and _has_ended(running.pid):
+                answers.append(self._finish(running, ""))
+            elif len(running.output) > _MOST_OUTPUT or now >= running.deadline:
+                answers.append(self._finish(running, _why(running, now)))
         return answers
 
     def end(self) -> None:
@@ -92,7 +102,8 @@ class Commands:
 
     def _finish(self, running: _Running, problem: str) -> Answer:
         del self._running[running.pipe]
-        self._selector.unregister(running.pipe)
+        if not running.silent:
+            self._selector.unregister(running.pipe)
         os.close(running.pipe)
         with suppress(ProcessLookupError):
             os.killpg(running.pid, signal.SIGKILL)  # nobody is left behind
@@ -102,6 +113,11 @@ class Commands:
             return Answer(running.request, refused=f"command {running.name!r}: {problem}")
         output = bytes(running.output[:_MOST_OUTPUT]).decode("utf-8", "replace")
         return Answer(running.request, status=code, output=output)
+
+
+def _has_ended(pid: int) -> bool:
+    """Leaves it to be waited for."""
+    return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
 def _why(running: _Running, now: float) -> str:

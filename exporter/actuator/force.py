@@ -20,6 +20,7 @@ from exporter.host.kubepods import read_path
 
 _GONE = (errno.ENOENT, errno.ENODEV, errno.ENOTDIR)
 _MOST_CGROUPS = 2000
+_MOST_RUNS = 256
 Key = tuple[str, str, str]
 Write = Callable[[Folder, str, str], None]
 """folder, file, text; raises OSError. Where tests let the kernel refuse, or the end come."""
@@ -258,6 +259,8 @@ class Force:
                 self._keep(notes)
             return None
         wants = {**(old.wants if old else {}), request.run: dict(request.limits)}
+        if len(wants) > _MOST_RUNS:
+            raise NotAllowed(f"{folder.path}: {_MOST_RUNS} runs want something of it already")
         new = Entry(
             place[0], folder.path, folder.inode, read_path(folder.path).uid, place[2], wants, ()
         )

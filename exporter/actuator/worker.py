@@ -112,10 +112,11 @@ class Worker:
         return notes
 
     def _wait(self, retry_at: float) -> float:
+        now = time.monotonic()
         times = [retry_at, *self._expiries.values()]
-        if (deadline := self._commands.deadline()) is not None:
-            times.append(deadline)
-        return max(min(times) - time.monotonic(), 0.0)
+        if (look := self._commands.next_look(now)) is not None:
+            times.append(look)
+        return max(min(times) - now, 0.0)
 
     def _receive(self) -> bool:
         """False where nobody asks any more."""

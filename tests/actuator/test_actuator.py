@@ -460,3 +460,18 @@ def test_the_journal_is_written_before_the_first_change(
     inode = cgroups.file("cpu", "off", "").stat().st_ino
     for word in (str(inode), "cpu.idle", "cpu.shares", cgroups.offline):
         assert word in text
+
+
+def test_the_command_undoes_by_a_state_directory_and_says_so_in_its_exit_code(
+    cgroups: RealCgroups, begin: Begin, tmp_path: Path
+) -> None:
+    prepare(cgroups)
+    adjust(begin())
+    kernmesh = [sys.executable, "-m", "exporter.cli", "undo"]
+    config = tmp_path / "agent.yaml"
+    config.write_text(f"usage: {{state_dir: {tmp_path}/state}}")
+    for flags in (["--config", str(config)], ["--state-dir", str(tmp_path / "none")]):
+        done = subprocess.run([*kernmesh, *flags], capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout.count("\n") == 1
+    assert values(cgroups) == BEFORE

@@ -194,6 +194,37 @@ def test_a_refused_write_takes_the_whole_request_back(tmp_path: Path, number: in
     assert not (machine.state / JOURNAL).exists()
 
 
+@pytest.mark.parametrize("number", [errno.EBUSY, errno.EPERM])
+def test_what_cannot_be_put_back_yet_stays_written_down_and_is_tried_again(
+    tmp_path: Path, number: int
+) -> None:
+    machine = Machine(tmp_path, 2)
+    refusing = [False]
+
+    def write(folder: Folder, file: str, text: str) -> None:
+        if refusing[0]:
+            raise OSError(number, os.strerror(number))
+        folder.write(file, text)
+
+    force, before = machine.force(write), machine.values()
+    force.set(ask(cores=1))
+    refusing[0] = True
+    assert "not put back yet" in force.undo("r").notes[0]
+    assert (machine.state / JOURNAL).exists()
+    assert force.try_again() == []
+    refusing[0] = False
+    assert "put back at last" in force.try_again()[0]
+    assert machine.values() == before
+    assert not (machine.state / JOURNAL).exists()
+
+
+def test_no_number_of_runs_makes_the_journal_grow_without_bound(tmp_path: Path) -> None:
+    force = Machine(tmp_path, 2).force()
+    with pytest.raises(NotAllowed, match="256 runs"):
+        for number in range(257):
+            force.set(ask(str(number), cores=1))
+
+
 def test_a_cgroup_that_is_removed_while_adjusted_leaves_nothing_behind(tmp_path: Path) -> None:
     machine = Machine(tmp_path, 2)
     force = machine.force()

@@ -18,7 +18,7 @@ from exporter.testing import FakeClock
 from exporter.usage.job_cgroups import JobCgroups
 from exporter.usage.jobs import Jobs
 from exporter.usage.jobs_file import JobPattern
-from tests.actuator.trees import RealCgroups, real_cgroups, wait_for_end, workers_of
+from tests.actuator.trees import RealCgroups, began, real_cgroups, wait_for_end, workers_of
 
 pytestmark = pytest.mark.bpf
 
@@ -69,11 +69,6 @@ def where(pid: int, cgroups: RealCgroups) -> set[str]:
         if (names or "v2") in cgroups.folders:
             found.add(path)
     return found
-
-
-def began(pid: int) -> int:
-    text = Path(f"/proc/{pid}/stat").read_text()
-    return int(text[text.rfind(")") + 2 :].split()[19])
 
 
 @pytest.fixture

@@ -101,3 +101,9 @@ def wait_for_end(pid: int, seconds: float = 20.0) -> bool:
 def workers_of(keeper: int) -> list[int]:
     text = Path(f"/proc/{keeper}/task/{keeper}/children").read_text()
     return [int(word) for word in text.split()]
+
+
+def began(pid: int) -> int:
+    """Field 22 of its stat."""
+    text = Path(f"/proc/{pid}/stat").read_text()
+    return int(text[text.rfind(")") + 2 :].split()[19])

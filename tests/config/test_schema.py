@@ -14,6 +14,7 @@ HERE = Path(__file__).parent
 # What a schema cannot see: rules across keys, ranges in text, the environment, RE2's own rules,
 # and what YAML 1.1 readers take for a number.
 BEYOND_A_SCHEMA = {
+    "command-no-path",
     "crane-timezone",
     "dirs-twice",
     "duration-too-long",

@@ -50,9 +50,10 @@ for module in /modules/*.ko; do busybox insmod "$module"; done
 busybox ip link set lo up
 {prepare}
 cd {root}
-{python} -m tests.qemu.guest {arguments} /dev/ttyS1 || echo "guest driver: exit $?"
+{python} -m {driver} {arguments} /dev/ttyS1 || echo "guest driver: exit $?"
 busybox reboot -f
 """
+DRIVER = "tests.qemu.guest"
 _HIDE_BTF = "busybox mount -t tmpfs none /sys/kernel/btf"
 
 
@@ -94,9 +95,16 @@ def header_paths(folder: Path) -> list[str]:
     return [str(each) for each in sorted(found)]
 
 
-def own(kernel: Kernel, arguments: Sequence[str], target: Path, btf: bool = True) -> Path:
+def own(
+    kernel: Kernel,
+    arguments: Sequence[str],
+    target: Path,
+    btf: bool = True,
+    driver: str = DRIVER,
+) -> Path:
     """What one guest has besides: its kernel's modules, and /init with the driver's arguments.
-    `btf` False hides the kernel's own BTF, as kernels have it that carry none."""
+    `driver` is the module that runs there. `btf` False hides the kernel's own BTF, as kernels have
+    it that carry none."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "modules").mkdir()
@@ -105,16 +113,17 @@ def own(kernel: Kernel, arguments: Sequence[str], target: Path, btf: bool = True
             if data is not None:
                 (folder / "modules" / f"{module}.ko").write_bytes(data)
         init = folder / "init"
-        init.write_text(init_script(arguments, btf))
+        init.write_text(init_script(arguments, btf, driver))
         init.chmod(0o755)
         _archive([str(p.relative_to(folder)) for p in folder.rglob("*")], folder, target)
     return target
 
 
-def init_script(arguments: Sequence[str], btf: bool) -> str:
+def init_script(arguments: Sequence[str], btf: bool, driver: str = DRIVER) -> str:
     return INIT.format(
         root=ROOT,
         python=sys.executable,
+        driver=driver,
         prepare="" if btf else _HIDE_BTF,
         arguments=shlex.join(arguments),
     )
@@ -215,6 +224,7 @@ def _checkout() -> Iterator[Path]:
         "bpf": ("*.bpf.o", "*.yaml"),
         "tests/programs": ("*.py",),
         "tests/qemu": ("*.py",),
+        "tests/actuator": ("*.py",),
     }.items():
         for pattern in patterns:
             yield from sorted((ROOT / folder).glob(pattern))

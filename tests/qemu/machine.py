@@ -39,7 +39,7 @@ class Guest(NamedTuple):
 class Plan(NamedTuple):
     """What all guests of a run have in common: the archive `base`, the driver's arguments, and
     the seconds that a guest may take. Consoles stay in `folder`. `headers` has kernels' headers by
-    their release, for those that get any."""
+    their release, for those that get any. `driver` is the module that runs in them."""
 
     base: Path
     folder: Path
@@ -48,6 +48,7 @@ class Plan(NamedTuple):
     btf: bool = True
     memory_mib: int = MEMORY_MIB
     headers: Mapping[str, Path] = {}
+    driver: str = initramfs.DRIVER
 
 
 def boot(kernel: Kernel, plan: Plan) -> Guest:
@@ -81,7 +82,7 @@ def boot(kernel: Kernel, plan: Plan) -> Guest:
 
 def _write_initrd(kernel: Kernel, plan: Plan, initrd: Path) -> None:
     """The kernel takes several archives one after the other."""
-    initramfs.own(kernel, plan.arguments, initrd, plan.btf)
+    initramfs.own(kernel, plan.arguments, initrd, plan.btf, plan.driver)
     parts = [initrd.read_bytes()]
     if kernel.release in plan.headers:
         initramfs.headers(plan.headers[kernel.release], initrd)

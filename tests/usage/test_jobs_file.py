@@ -43,6 +43,15 @@ def test_a_job_of_agent_yaml_takes_the_place_of_one_of_its_name(tmp_path: Path) 
     assert found == {"web": "^caddy", "osd": "/usr/bin/ceph-osd .*"}
 
 
+@pytest.mark.parametrize(("settings", "movable"), [({"batch_num": 5}, True), (None, False)])
+def test_jobs_of_the_file_are_movable_only_where_it_has_pid_to_cgroup(
+    settings: object, movable: bool, tmp_path: Path
+) -> None:
+    online = {"jobs": [{"name": "osd", "command": "osd"}], "pid_to_cgroup": settings}
+    patterns = job_patterns([Job("web", Regexp("nginx"))], file(tmp_path, {"online": online}))
+    assert {each.name: each.movable for each in patterns} == {"web": True, "osd": movable}
+
+
 @pytest.mark.parametrize(
     "content", [{}, {"online": {}}, {"online": None}, {"online": {"jobs": None}}]
 )
