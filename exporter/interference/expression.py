@@ -8,6 +8,7 @@ unknown. Nothing is ever given to eval. Nodes become closures, so that asking co
 import math
 import operator as operators
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import TypeAlias, cast
 
 from exporter.interference.syntax import (
@@ -23,7 +24,7 @@ from exporter.interference.syntax import (
     show,
 )
 
-__all__ = ["ExpressionError", "Tree", "Values", "parse"]
+__all__ = ["ExpressionError", "Tree", "Values", "parse", "tree_of"]
 
 Values: TypeAlias = Callable[[str], float | None]
 """A variable's value by its key ("cpu_avg", "diskio_util[sda]"); None where it is unknown."""
@@ -118,6 +119,12 @@ def parse(text: str) -> Tree:
     """The expression's tree, whatever variables it names (expression_check.py knows them).
     Raises ExpressionError with line and column."""
     return Tree(read_nodes(text))
+
+
+@lru_cache(maxsize=4096)
+def tree_of(node: Node) -> Tree:
+    """The tree of a part of another, made once: findings tell of parts, again and again."""
+    return Tree(node)
 
 
 def _names(node: Node) -> Iterator[Name]:

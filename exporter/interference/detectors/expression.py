@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from exporter.errors import NoData
 from exporter.interference.detectors.runs import Run, aligned, run_of
-from exporter.interference.expression import Tree
+from exporter.interference.expression import Tree, tree_of
 from exporter.interference.model import Finding, View
 from exporter.interference.syntax import Binary, Minus, Name, Node, Not, Number
 from exporter.interference.variables import VARIABLES
@@ -105,19 +105,19 @@ def _comparisons(node: Node, wanted: bool) -> Iterator[tuple[Binary, bool]]:
 
 def _holds(part: tuple[Binary, bool], view: View) -> bool:
     node, wanted = part
-    return Tree(node).evaluate(view.value) is wanted
+    return tree_of(node).evaluate(view.value) is wanted
 
 
 def _measured(part: tuple[Binary, bool], view: View) -> tuple[str, float, float] | None:
     """Signal, value, threshold: a variable stands on one side of it and a value on the other."""
     node, _ = part
-    left, right = Tree(node.left).evaluate(view.value), Tree(node.right).evaluate(view.value)
+    left, right = tree_of(node.left).evaluate(view.value), tree_of(node.right).evaluate(view.value)
     if left is None or right is None:
         return None
     for side, value, other in ((node.left, left, right), (node.right, right, left)):
         if isinstance(side, Name):
             return side.key, float(value), float(other)
-    names = sorted(Tree(node.left).variables or Tree(node.right).variables)
+    names = sorted(tree_of(node.left).variables or tree_of(node.right).variables)
     return (names[0], float(left), float(right)) if names else None
 
 
@@ -125,10 +125,10 @@ def _said(part: tuple[Binary, bool], view: View) -> str:
     node, wanted = part
     values = ", ".join(
         f"{name} {value:.4g}"
-        for name in sorted(Tree(node).variables)
+        for name in sorted(tree_of(node).variables)
         if (value := view.value(name)) is not None
     )
-    text = str(Tree(node)) if wanted else f"not {Tree(node)}"
+    text = str(tree_of(node)) if wanted else f"not {tree_of(node)}"
     return f"{text} ({values})" if not _is_plain(node.left, node.right) else f"{values}: {text}"
 
 
