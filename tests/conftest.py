@@ -4,6 +4,10 @@ KERNMESH_REQUIRE_BPF is set, as in CI, not being able to run them is a failure."
 import os
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("kernmesh", deadline=None)  # a busy machine is no finding
+settings.load_profile("kernmesh")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
