@@ -18,6 +18,7 @@ from exporter.memory import give_back
 from exporter.metrics.process import register_self
 from exporter.pages.landing import DEFAULT_LINKS, CollectorRow, Status
 from exporter.parts.part import Part
+from exporter.parts.pressure import PressurePart
 from exporter.parts.probing import ProbingPart
 from exporter.parts.programs import ProgramsPart
 from exporter.parts.usage import UsagePart
@@ -53,6 +54,7 @@ class Agent(Role[AgentConfig]):
             self._programs,
             self._usage,
             ProbingPart(config, self.clock),
+            PressurePart(config, self.clock, self._usage.history.sampled, lambda: False),
         )
         for part in self._parts:
             self.register(part.collectors())
@@ -125,6 +127,5 @@ class Agent(Role[AgentConfig]):
 def _without_effect(config: AgentConfig) -> Iterator[str]:
     """Sections and keys of the contract that the agent reads and checks, but does not act on."""
     default = load_agent(None)
-    for section in ("interference", "pressure"):
-        if getattr(config, section) != getattr(default, section):
-            yield section
+    if config.interference != default.interference:
+        yield "interference"

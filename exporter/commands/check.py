@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from pathlib import Path
 
 from exporter.commands.flags import config_flag
 from exporter.errors import ConfigError, Problem
@@ -14,6 +15,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     from exporter.config import AgentConfig, load_agent
     from exporter.ebpf.selection import check_all
+    from exporter.pressure.annotations import check_policy
+    from exporter.usage.history import names_of
     from pingmesh.start import check as check_pingmesh
 
     problems: list[Problem] = []
@@ -21,6 +24,9 @@ def run(arguments: argparse.Namespace) -> int:
         config = load_agent(arguments.config)
         if arguments.config is not None:
             problems += check_pingmesh(config.pingmesh, arguments.config)
+        if config.pressure.crane_policy is not None:
+            policy = Path(config.pressure.crane_policy)
+            problems += check_policy(policy, names_of(config.usage))
     except ConfigError as error:
         problems += error.problems
         config = AgentConfig()  # what is shipped is checked all the same

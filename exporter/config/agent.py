@@ -213,8 +213,14 @@ class Level(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Levels(Struct, frozen=True, forbid_unknown_fields=True):
-    cpu: Level = Level()
-    mem: Level = Level()
+    """By resource, null for none: busy processors, memory, the fullest filesystem (`disk`), the
+    busiest disk (`io`). `schedule` follows interference's request to send no more work here."""
+
+    cpu: Level | None = Level()
+    mem: Level | None = Level()
+    disk: Level | None = None
+    io: Level | None = None
+    schedule: bool = True
 
 
 class Enter(Struct, frozen=True, forbid_unknown_fields=True):
@@ -231,12 +237,20 @@ class Enter(Struct, frozen=True, forbid_unknown_fields=True):
 
 class Pressure(Struct, frozen=True, forbid_unknown_fields=True):
     """Pressure labels on the own node. `node` is its name in Kubernetes; $NAME takes it from the
-    environment, and load_agent leaves None where that has none. `crane_policy` is a
+    environment, and load_agent leaves None where that has none. `kubeconfig` null is the pod's
+    service account, else KUBECONFIG, else ~/.kube/config. Beside the labels there are a Node
+    `condition` and, if asked for, a `taint` (PreferNoSchedule); `clear_on_stop` takes everything
+    away when the agent ends. `dry_run` only says what would be written. `crane_policy` is a
     DynamicSchedulerPolicy file, `crane_timezone` the zone that crane's stamps are written in."""
 
     enabled: bool = False
+    dry_run: bool = False
     node: Text | None = "$NODE_NAME"
+    kubeconfig: Text | None = None
     keys: Keys = Keys()
+    condition: bool = True
+    taint: bool = False
+    clear_on_stop: bool = True
     levels: Levels = Levels()
     enter: Enter = Enter()
     hold: Duration = Duration("5m")

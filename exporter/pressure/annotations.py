@@ -9,7 +9,7 @@ pkg/controller/annotator (the values), pkg/plugins/dynamic/stats.go (who reads t
 """
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
@@ -17,7 +17,8 @@ from zoneinfo import ZoneInfo
 
 from msgspec import Meta, Struct, field
 
-from exporter.config import Fault, GoDuration, doubles, load_yaml
+from exporter.config import Fault, GoDuration, doubles, line_of, load_yaml
+from exporter.errors import ConfigError, Problem
 
 HOT_VALUE = "node_hot_value"
 API_VERSION = "scheduler.policy.crane.io/v1alpha1"
@@ -84,6 +85,22 @@ class Policy(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
 def read_policy(path: Path) -> Policy:
     """Raises ConfigError with all that is wrong."""
     return load_yaml(path, Policy, nulls="default")
+
+
+def check_policy(path: Path, computed: Collection[str]) -> list[Problem]:
+    """All that is wrong with the file, and names of it that nobody here computes: those are not
+    written, the others are."""
+    try:
+        spec = read_policy(path).spec
+    except ConfigError as error:
+        return list(error.problems)
+    text = "is not computed here, want it under usage.metrics as well, got "
+    return [
+        Problem(str(path), line_of(path, where), where, f"{text}{each.name}")
+        for index, each in enumerate(spec.sync_policy)
+        if each.name not in computed
+        for where in [f"spec.syncPolicy[{index}].name"]
+    ]
 
 
 def as_annotation(percent: float, wall: float, zone: ZoneInfo) -> str:

@@ -90,7 +90,7 @@ class History:
         self._tiers: dict[TierName, Tier] = {}
         self._gauges: Gauges | None = None
         self._state: StateDir | None = None
-        self._shown: Mapping[str, float] = {}
+        self._shown: tuple[float, Mapping[str, float]] = 0.0, {}
         self._closed = False
         self.idle = IdleResources(clock)
 
@@ -135,7 +135,7 @@ class History:
                 self.idle.put(sample)
             failed = tier.put(sample._replace(values=values))
             if shown is not None:  # not before it is stored: what anybody saw outlives a kill
-                self._shown = shown
+                self._shown = sample.at, shown
         if self._state is not None:
             if failed is not None:
                 self._state.fail(failed)
@@ -147,7 +147,12 @@ class History:
     def values(self) -> Mapping[str, float]:
         """Every gauge by its name less `node_`, percent; empty before the first tick, and where
         the ticks have stopped."""
-        return {} if self._stopped("slow") else self._shown
+        return self.sampled()[1]
+
+    def sampled(self) -> tuple[float, Mapping[str, float]]:
+        """Those, and the tick (monotonic seconds) that they are of: each tick is another."""
+        at, shown = self._shown
+        return at, {} if self._stopped("slow") else shown
 
     def statistics(self) -> Mapping[str, float]:
         """Those of them that /statistics shows."""

@@ -227,10 +227,10 @@ def test_without_privilege_the_agent_runs_with_what_needs_none(tmp_path: Path) -
 
 def test_a_key_that_this_version_does_not_act_on_is_said(tmp_path: Path) -> None:
     config = tmp_path / "agent.yaml"
-    config.write_text("pressure: {hold: 6m}\nebpf: {programs: []}\n")
+    config.write_text("interference: {confirm: true}\nebpf: {programs: []}\n")
     with running("--config", config) as agent:
         assert agent.url
-        assert "note: pressure is set, and this version does not act on it yet" in agent.screen
+        assert "note: interference is set, and this version does not act on it yet" in agent.screen
 
 
 def test_no_agent_serves_in_the_clear_what_was_to_be_encrypted(tmp_path: Path) -> None:
