@@ -61,8 +61,9 @@ async def _with_ours(url: str, count: int) -> None:
     [probe] = probes(targets(read_pinglist(f"mesh: {{a: {{ips: ['{url}']}}}}".encode())))
     resolver = Resolver(SystemClock(), SystemLookup(), socket.AF_INET)
     settings = Settings(60.0, 30.0, 1e6)  # no load may make it fail
+    guard = Guard()
     for _ in range(count):
-        outcome = await attempt(probe, settings, Guard(), resolver)
+        outcome = await attempt(probe, settings, guard, resolver)
         assert outcome.rtt is not None, outcome
 
 

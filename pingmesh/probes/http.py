@@ -1,8 +1,8 @@
 """HTTP(S) GET, one connection per probe, with the time that each phase took.
 
 The rule: the address is the one that the guard saw; redirects are answers, never followed; of a
-body no more than a megabyte is read. asyncio's protocols with httptools: 0.5 to 0.6
-CPU-seconds per 1,000 probes where httpx takes 2.3 to 2.6 (benchmarks/pingmesh.py).
+body no more than a megabyte is read. asyncio's protocols with httptools: about 0.5 CPU-seconds
+per 1,000 probes where httpx takes 2.3 to 2.8 (benchmarks/pingmesh_http.py).
 """
 
 import asyncio
