@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from exporter.config.tree import Node
-from exporter.config.wording import KeyPath
+from exporter.config.wording import KeyPath, quote
 from exporter.errors import ConfigError, Problem
 from exporter.interference.detector_specs import DetectorSpec, ExpressionSpec, Maker, make
 from exporter.interference.model import (
@@ -38,6 +38,7 @@ from exporter.interference.rules_notes import Notes
 from exporter.interference.rules_notify import notices
 from exporter.interference.rules_words import EntryWords, RuleWords, detector
 
+LONGEST_NAME = 100
 ADJUSTABLE = ("cpu", "memory")
 _SCOPES: tuple[tuple[str, Scope], ...] = (
     ("node_rules", "node"),
@@ -205,6 +206,9 @@ class _Builder:
             if self.notes.strict:
                 self.notes.error((*path, "name"), "is missing, want the rule's name")
             return place
+        if not spec.name.isprintable() or len(spec.name) > LONGEST_NAME:
+            text = f"got {quote(spec.name)}, want at most {LONGEST_NAME} printable characters"
+            self.notes.error((*path, "name"), text)
         if spec.name in self._names:
             self.notes.tolerate(
                 (*path, "name"),
@@ -308,7 +312,8 @@ class _Builder:
         for index, resource in enumerate(action.args.resources):
             name = resource.resource or rule.name
             if name not in ADJUSTABLE:
-                said = f"got {name}" if resource.resource else f"got {name}, the rule's name"
+                said = f"got {quote(name)}"
+                said = said if resource.resource else f"{said}, the rule's name"
                 self.notes.tolerate(
                     (*where, "resources", index, "resource"),
                     f"cannot be adjusted, {said}, want {' or '.join(ADJUSTABLE)}",

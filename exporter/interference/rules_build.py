@@ -7,7 +7,7 @@ the format and the variables; no file, no clock, no detector's code.
 import re
 from collections.abc import Iterator, Mapping
 
-from exporter.config.wording import KeyPath
+from exporter.config.wording import KeyPath, quote
 from exporter.interference.detector_specs import (
     CpiSpec,
     DetectorSpec,
@@ -184,7 +184,7 @@ class Detects:
             self._notes.error(where, str(error))
             return None
         if not isinstance(tree.root, Name):
-            self._notes.error(where, f"is no variable, got {metric[:60]}")
+            self._notes.error(where, f"is no variable, got {quote(metric)}")
             return None
         name = tree.root
         why = None
@@ -253,6 +253,6 @@ class Detects:
                 yield index, str(error)
                 continue
             if not isinstance(root, Name):
-                yield index, f"is no variable, got {text[:60]}"
+                yield index, f"is no variable, got {quote(text)}"
             elif root.name not in known_in(self._scope):
                 yield index, unknown_name(root.name, self._scope)
