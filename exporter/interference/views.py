@@ -14,6 +14,7 @@ from exporter.interference.signals import Devices, Signal, signal_of
 from exporter.usage.history import History
 from exporter.usage.series import Series, TierName
 from exporter.usage.store import Store
+from exporter.usage.subjects import Subject as Chosen
 from exporter.usage.window import Window
 
 _STALE_INTERVALS = (
@@ -240,6 +241,11 @@ class Moment:
             view = self._views[subject] = SubjectView(self, subject, self._names)
         return view
 
+    def applications(self) -> list[Subject]:
+        """The jobs that values are known of."""
+        jobs = dict.fromkeys(name.partition(":")[0] for name in self._names.jobs)
+        return [Subject("app", job, work="online") for job in jobs]
+
     def newest(self, signal: Signal) -> float | None:
         for tier in self._tiers:
             found, value = tier.newest(signal)
@@ -335,9 +341,27 @@ def live(history: History, names: Names) -> Moment | None:
 
 def replay(store: Store) -> Iterator[Moment]:
     """Each tick of a recording, the oldest first."""
-    names, rows = Names(), RowValues()
+    names = Names()
     for row in range(store.first, store.end):
-        yield Moment([Tick(store, row, nullcontext(), rows)], names)
+        yield at_row(store, row, names)
+
+
+def at_row(store: Store, row: int, names: Names) -> Moment:
+    """Of a store that nobody else writes meanwhile."""
+    return Moment([Tick(store, row, nullcontext(), names.rows.setdefault(id(store), {}))], names)
+
+
+def containers(chosen: Iterable[Chosen]) -> list[Subject]:
+    """As rules are asked of those that usage reads one by one (exporter/usage/subjects.py)."""
+    return [
+        Subject(
+            "container",
+            f"/{each.path.strip('/')}",
+            uid=each.uid or "",
+            work="offline" if each.kind == "offline" else "online",
+        )
+        for each in chosen
+    ]
 
 
 def subjects_in(series: Iterable[Series], is_offline: Callable[[str], bool]) -> list[Subject]:

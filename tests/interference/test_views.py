@@ -1,7 +1,6 @@
 """Views over a store: what each signal is reckoned of, and the same live as in replay."""
 
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -10,12 +9,22 @@ from exporter.config.agent import Usage
 from exporter.interference.model import NODE, Subject
 from exporter.interference.signals import Devices, signal_of
 from exporter.interference.variables import VARIABLES
-from exporter.interference.views import Moment, Names, SubjectView, Tick, live, replay, subjects_in
+from exporter.interference.views import (
+    Moment,
+    Names,
+    SubjectView,
+    at_row,
+    containers,
+    live,
+    replay,
+    subjects_in,
+)
 from exporter.testing import FakeClock, fake_host
 from exporter.usage import store as stores
 from exporter.usage.history import History
 from exporter.usage.series import Series, Source, TierName
 from exporter.usage.store import Now, Store
+from exporter.usage.subjects import Subject as Chosen
 
 POD = Subject("container", "/kubepods/burstable/pod1", work="online")
 THING = "cgroup/kubepods/burstable/pod1"
@@ -38,7 +47,7 @@ def filled(rows: Sequence[Mapping[Series, float]], step: float = 1.0) -> Store:
 
 
 def newest(found: Store, subject: Subject) -> SubjectView:
-    return Moment([Tick(found, found.end - 1, nullcontext(), {})], Names()).view(subject)
+    return at_row(found, found.end - 1, Names()).view(subject)
 
 
 def two(*pairs: tuple[Series, float, float]) -> Store:
@@ -283,3 +292,17 @@ def test_a_recordings_subjects_are_its_cgroups() -> None:
         ("/kubepods/offline/a", "offline"),
         ("/kubepods/pod1", "online"),
     ]
+
+
+def test_what_usage_reads_one_by_one_is_what_rules_are_asked_of() -> None:
+    chosen = [Chosen("kubepods/pod1", "online", "u1"), Chosen("/kubepods/offline/a", "offline")]
+    assert containers(chosen) == [
+        Subject("container", "/kubepods/pod1", uid="u1", work="online"),
+        Subject("container", "/kubepods/offline/a", work="offline"),
+    ]
+
+
+def test_applications_are_the_jobs_that_tell_of_themselves() -> None:
+    found = two((gauge("slo/shop:p99.value"), 9, 9), (gauge("slo/shop:errors.value"), 1, 1))
+    moment = at_row(found, found.end - 1, Names())
+    assert moment.applications() == [Subject("app", "shop", work="online")]

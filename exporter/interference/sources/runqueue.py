@@ -11,12 +11,14 @@ containers'. Knows maps and cgroup ids; loads nothing.
 """
 
 import struct
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Protocol
 
 from exporter.clock import Clock
 from exporter.decoders.cgroup_paths import CgroupPaths
-from exporter.ebpf.maps import BpfMap
+from exporter.ebpf.maps import BpfMap, LoadedProgram
 from exporter.errors import NoData
 from exporter.host.mounts import cgroup_mounts
 from exporter.hostfs import HostFs
@@ -31,6 +33,25 @@ _MICRO = 1e-6
 
 FindMap = Callable[[str, str], BpfMap | None]
 """map_of(program, map): None while that program does not run."""
+
+
+class Running(Protocol):
+    """A program that runs: ebpf.collector.ProgramCollector."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def loaded(self) -> LoadedProgram: ...
+
+
+def maps_of(running: Callable[[], Iterable[Running]]) -> FindMap:
+    """Of whatever runs at the moment: a reload may end and begin programs."""
+
+    def find(program: str, name: str) -> BpfMap | None:
+        found = (each.loaded.maps.get(name) for each in running() if each.name == program)
+        return next(found, None)
+
+    return find
 
 
 def runqueue_source(fs: HostFs, clock: Clock, map_of: FindMap, chosen: Chosen) -> Source:
@@ -239,16 +260,16 @@ def _rows(
 ) -> Iterator[tuple[tuple[int, ...], Sequence[int]]]:
     """Keys and values (u64s, CPUs added up) of the rows whose keys are wanted."""
     info, rows = bpf_map.info, bpf_map.read()
-    keys = struct.Struct(key)
-    stride = info.value_stride
-    one = struct.Struct(f"={words}Q")
+    keys, value = struct.Struct(key), struct.Struct(f"={words}Q")
+    size, stride = value.size, info.value_stride
     for at in range(rows.count):
         numbers = keys.unpack_from(rows.keys, at * info.key_size)
         if not wanted(numbers):
             continue
         start = at * info.cpus * stride
-        parts = [one.unpack_from(rows.values, start + cpu * stride) for cpu in range(info.cpus)]
-        yield (
-            numbers,
-            parts[0] if len(parts) == 1 else [sum(each) for each in zip(*parts, strict=True)],
+        # A CPU's value is added as one long number: no count comes near to carry into the next.
+        total = sum(
+            int.from_bytes(rows.values[part : part + size], sys.byteorder)
+            for part in range(start, start + info.cpus * stride, stride)
         )
+        yield numbers, value.unpack(total.to_bytes(size, sys.byteorder))
