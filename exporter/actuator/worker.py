@@ -79,9 +79,9 @@ class Worker:
                 elif key.data == "request" and not self._receive():
                     self._stop = True
             now = time.monotonic()
+            self._expire(now)
             for answer in self._commands.poll(now):
                 self._answer(answer)
-            self._expire(now)
             if self._undo_asked:
                 self._undo_asked = False
                 self._say(["asked by a signal to put everything back", *self._undo_all()])
