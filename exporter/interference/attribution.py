@@ -25,7 +25,6 @@ _LEAST_BEFORE_SECONDS = 10.0
 _MOST_SECONDS = 300.0
 _SETTLE_SECONDS = 2.0  # the kernel brings PSI totals up to date every 2 s
 _FEWEST_SAMPLES = 3
-_LEAST_GROWTH_BYTES = float(1 << 20)
 
 Resource = Literal["cpu", "memory", "io", "network"]
 _PREFIXES: Mapping[str, Resource] = {
@@ -55,20 +54,22 @@ _PREFIXES: Mapping[str, Resource] = {
 
 class _Usage(NamedTuple):
     """One way to use a resource: what is added up of which signals. `grows`: what counts is by
-    how much it rises, as of memory that is taken and kept."""
+    how much it rises, as of memory that is taken and kept. Under `least` it is nothing."""
 
     name: str
     signals: tuple[str, ...]
     grows: bool = False
+    least: float = 0.0
 
 
 _CPU = _Usage("cpu_usage", ("cpu_usage",))
+_FORKS = _Usage("forks", ("forks",), least=50.0)
 _IO = _Usage("read_bps + write_bps", ("read_bps", "write_bps"))
-_MEMORY = _Usage("growth of memory_total_usage", ("memory_total_usage",), grows=True)
+_MEMORY = _Usage("growth of memory_total_usage", ("memory_total_usage",), grows=True, least=2.0**20)
 _STALLS = _Usage("psi_memory_some", ("psi_memory_some",))
 _NETWORK = _Usage("rx_bps + tx_bps", ("rx_bps", "tx_bps"))
 _USAGES: Mapping[Resource, tuple[_Usage, ...]] = {
-    "cpu": (_CPU,),
+    "cpu": (_CPU, _FORKS),
     "io": (_IO,),
     "memory": (_MEMORY, _STALLS, _IO),
     "network": (_NETWORK, _CPU),
@@ -124,7 +125,7 @@ def _by_usage(
     growth = {name: max(bad[name] - before[name], 0.0) for name in used}
     shares = [_shares(bad), _shares(growth)]
     waited = {name: _held(victim, name, seconds, pain.since) for name in used}
-    if resource in ("cpu", None) and usage is _CPU:
+    if resource in ("cpu", None) and usage in (_CPU, _FORKS):
         # Nobody counts waits, or it waits for none of them: then there are no such shares.
         shares += [_shares(waited)] * 2
     shares = [each for each in shares if each]
@@ -197,8 +198,8 @@ def _used(view: View, usage: _Usage, seconds: float) -> Window:
         least = float("inf")
         for index, value in enumerate(values):
             least = min(least, value)
-            rise = value - least
-            values[index] = rise if rise >= _LEAST_GROWTH_BYTES else 0.0
+            values[index] = value - least
+    values = [value if value >= usage.least else 0.0 for value in values]
     return Window(times, [spans.get(at, 0.0) for at in times], values)
 
 

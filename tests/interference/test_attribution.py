@@ -104,6 +104,18 @@ def test_the_usage_that_fits_the_pain(signal: str, guilty: TableView) -> None:
     assert names(victim, finding, steady, guilty)[0] == "x"
 
 
+def test_a_fork_storm_is_told_by_its_forks_and_a_shell_script_by_nothing() -> None:
+    storm = offline(
+        "storm", cpu_usage=[0.1] * QUIET + [0.6] * HURT, forks=[0.0] * 60 + [1500.0] * 10
+    )
+    script = offline(
+        "script", cpu_usage=[0.1] * QUIET + [0.7] * HURT, forks=[0.0] * 60 + [5.0] * 10
+    )
+    first, second = rank(TableView({"psi_cpu_full": PAIN}, VICTIM), FINDING, [script, storm])
+    assert (first.subject.name, first.signal) == ("/offline/storm", "forks")
+    assert (second.subject.name, second.signal) == ("/offline/script", "cpu_usage")
+
+
 def test_nobody_is_suspected_where_nothing_is_known() -> None:
     assert rank(TableView({}, VICTIM), FINDING, [cpu("a", 1, 1)]) == []
     assert rank(TableView({"psi_cpu_full": PAIN}, VICTIM), FINDING, [offline("a")]) == []
