@@ -17,6 +17,7 @@ from exporter.errors import KernmeshError
 from exporter.memory import give_back
 from exporter.metrics.process import register_self
 from exporter.pages.landing import DEFAULT_LINKS, CollectorRow, Status
+from exporter.parts.actuating import ActuatorPart
 from exporter.parts.part import Part
 from exporter.parts.pressure import PressurePart
 from exporter.parts.probing import ProbingPart
@@ -50,7 +51,9 @@ class Agent(Role[AgentConfig]):
         self._not_ready: str | None = "programs are being loaded"
         self._programs = ProgramsPart(config, self.clock, options.host, self.registry)
         self._usage = UsagePart(config, self.clock, options.host)
+        self._actuator = ActuatorPart(config, options.host, self._usage.jobs)
         self._parts: tuple[Part, ...] = (
+            self._actuator,  # the first to come, the last to go
             self._programs,
             self._usage,
             ProbingPart(config, self.clock),

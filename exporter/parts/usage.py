@@ -24,11 +24,12 @@ from exporter.web.pages import statistics_route
 
 
 class UsagePart(Part):
-    """`history` is what others may read of it."""
+    """`history` is what others may read of it, `jobs` those whose processes are known."""
 
     def __init__(self, config: AgentConfig, clock: Clock, host: HostFs) -> None:
         """Raises KernmeshError."""
         self._work = workloads(host, config.usage, clock, config.pressure.node or platform.node())
+        self.jobs = self._work.jobs
         self._annotations_need_api = (
             config.usage.pods.names != "api"
             and config.usage.offline.annotations != Offline().annotations

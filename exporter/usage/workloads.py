@@ -28,11 +28,12 @@ if TYPE_CHECKING:
 
 class Workloads(NamedTuple):
     """`collectors` by the name that kernmesh_collector_* have for them. `watch` is to be run where
-    names come from the API."""
+    names come from the API; `jobs` is None where none are configured."""
 
     sources: tuple[Source, ...]
     collectors: tuple[tuple[str, Collector], ...]
     watch: "PodWatch | None" = None
+    jobs: Jobs | None = None
 
 
 def workloads(host: HostFs, settings: Usage, clock: Clock, node: str = "") -> Workloads:
@@ -65,11 +66,12 @@ def workloads(host: HostFs, settings: Usage, clock: Clock, node: str = "") -> Wo
         ("pod_net", PodNet(host, kubepods, pods, clock)),
         ("classes", classes),
     ]
+    jobs = None
     if patterns:
         jobs = Jobs(host, patterns, clock)
         sources.append(Source("jobs", ("fast", "slow"), _same(jobs.read)))
         collectors.append(("jobs", jobs))
-    return Workloads(tuple(sources), tuple(collectors), watch)
+    return Workloads(tuple(sources), tuple(collectors), watch, jobs)
 
 
 def _same(read: Read) -> Callable[[], Read]:

@@ -1,0 +1,77 @@
+"""The actuator as a part of the agent: started before anything listens, closed after all who ask.
+
+The rule: an agent whose actuator cannot be started goes on and says so; nothing is acted on then.
+Also keeps online jobs in their cgroups, where that is asked for (usage.jobs_in_cgroups).
+"""
+
+import asyncio
+import logging
+from collections.abc import Iterable
+
+from exporter.actuator.client import Actuator
+from exporter.actuator.protocol import Answer, AnyRequest
+from exporter.actuator.wanted import start_of
+from exporter.config import AgentConfig
+from exporter.errors import ConfigError, KernmeshError
+from exporter.hostfs import HostFs
+from exporter.parts.part import Part
+from exporter.role import Start
+from exporter.threads import in_thread
+from exporter.usage.job_cgroups import JobCgroups
+from exporter.usage.jobs import Jobs
+
+log = logging.getLogger(__name__)
+
+
+class ActuatorPart(Part):
+    """`ask` is what actions are made with (make_actions); any thread may call it."""
+
+    def __init__(self, config: AgentConfig, host: HostFs, jobs: Jobs | None) -> None:
+        """`jobs` are those whose processes are to be moved. Starts the process, so make it before
+        anything listens. Raises ConfigError where usage.jobs_file is bad."""
+        self._interval = float(config.usage.interval)
+        self._actuator: Actuator | None = None
+        self._jobs: JobCgroups | None = None
+        self._problem = ""
+        try:
+            start = start_of(config, host)
+            if start is None:
+                return
+            actuator = Actuator(start)
+            actuator.start()
+        except ConfigError:
+            raise
+        except KernmeshError as error:
+            self._problem = f"nothing is acted on: {error}"
+            log.error(self._problem)
+            return
+        self._actuator = actuator
+        if jobs is not None and start.jobs:
+            self._jobs = JobCgroups(jobs, start.jobs, actuator)
+
+    def ask(self, request: AnyRequest) -> Answer:
+        """Never raises."""
+        if self._actuator is None:
+            return Answer(0, failed=True, refused=self._problem or "no actuator is running")
+        return self._actuator.ask(request)
+
+    async def run(self, start: Start) -> None:
+        jobs = self._jobs
+        while jobs is not None:
+            await asyncio.sleep(self._interval)
+            await in_thread(jobs.follow, "jobs' cgroups")
+
+    def needs_restart(self, before: AgentConfig, now: AgentConfig) -> Iterable[str]:
+        old, new = before.interference, now.interference
+        if (old.rules is None, old.commands) != (new.rules is None, new.commands):
+            yield "interference.rules (set or not) or interference.commands"
+
+    def problems(self) -> Iterable[str]:
+        if self._problem:
+            yield self._problem
+        elif self._actuator is not None and self._actuator.problem:
+            yield self._actuator.problem
+
+    def close(self) -> None:
+        if self._actuator is not None:
+            self._actuator.close()
