@@ -20,15 +20,12 @@ from exporter.interference.model import (
     Rule,
     RuleSet,
     Scope,
-    Step,
     WorkClass,
 )
 from exporter.interference.node_facts import NodeFacts
+from exporter.interference.rules_actions import action_specs
 from exporter.interference.rules_build import Detects
 from exporter.interference.rules_file import (
-    ACTION_ARGS,
-    Action,
-    ActionArgs,
     Detect,
     EntrySpec,
     RulesFile,
@@ -39,7 +36,6 @@ from exporter.interference.rules_notify import notices
 from exporter.interference.rules_words import EntryWords, RuleWords, detector
 
 LONGEST_NAME = 100
-ADJUSTABLE = ("cpu", "memory")
 _SCOPES: tuple[tuple[str, Scope], ...] = (
     ("node_rules", "node"),
     ("container_rules", "container"),
@@ -241,7 +237,7 @@ class _Builder:
             judge = _Judge(detects, recovers, _seconds(spec.hold or 0.0))
             any_of, any_words = self._specs(any_listed, judge, (*where, any_key))
             all_of, all_words = self._specs(spec.all_of, judge, (*where, "all"))
-            actions = tuple(self._actions(spec.actions, rule, (*where, "actions")))
+            actions = action_specs(spec.actions, rule.name, (*where, "actions"), self.notes)
             if spec.hold:
                 self._one_hold(spec, any_listed, where)
             # an `all` that cannot be asked, or an `any` of which nothing is left, never holds
@@ -271,55 +267,3 @@ class _Builder:
             if spec is not None:
                 found.append(spec)
         return tuple(map(self._maker, found)), tuple(map(detector, found))
-
-    def _actions(
-        self, actions: Sequence[Action], rule: RuleSpec, path: KeyPath
-    ) -> Sequence[ActionSpec]:
-        found: list[ActionSpec] = []
-        for index, action in enumerate(actions):
-            where = (*path, index, "args")
-            kind = action.name or "log"
-            own = ACTION_ARGS.get(kind, ())
-            for key in ActionArgs.__struct_fields__:
-                if key not in own and getattr(action.args, key):
-                    takes = f"want {', '.join(own)}" if own else "which takes none"
-                    text = f"is no argument of {kind}, {takes}"
-                    self.notes.tolerate((*where, key), text)
-            if kind == "webhook" and not action.args.url:
-                self.notes.error((*where, "url"), "is missing, want http://HOST/PATH or https://…")
-            if kind == "io" and not action.args.limits:
-                text = "is missing, want one of rbps, wbps, riops, wiops with its amount"
-                self.notes.error((*where, "limits"), text)
-            steps = self._steps(action, rule, where) if kind == "adjust" else ()
-            if kind == "adjust" and not steps:
-                continue
-            found.append(
-                ActionSpec(
-                    kind,
-                    "loop" if action.args.op == "loop" else "and",
-                    steps,
-                    action.args.url,
-                    tuple((name, float(value)) for name, value in action.args.limits.items()),
-                )
-            )
-        return found
-
-    def _steps(self, action: Action, rule: RuleSpec, where: KeyPath) -> tuple[Step, ...]:
-        steps: list[Step] = []
-        if not action.args.resources:
-            text = "is empty, want what to take away at each step"
-            self.notes.tolerate((*where, "resources"), text, "this action is left out")
-        for index, resource in enumerate(action.args.resources):
-            name = resource.resource or rule.name
-            if name not in ADJUSTABLE:
-                said = f"got {quote(name)}"
-                said = said if resource.resource else f"{said}, the rule's name"
-                self.notes.tolerate(
-                    (*where, "resources", index, "resource"),
-                    f"cannot be adjusted, {said}, want {' or '.join(ADJUSTABLE)}",
-                    "it is left out",
-                )
-                continue
-            amount = None if resource.step is None else float(resource.step)
-            steps.append(Step(name, amount, resource.step_percent))
-        return tuple(steps)
