@@ -5,11 +5,14 @@ moves it back. New processes are asked for as they are seen; all of them again a
 anew. What may be moved it decides.
 """
 
+import logging
 from collections.abc import Sequence
 from typing import Protocol
 
 from exporter.actuator.protocol import MOST_PIDS, Answer, AnyRequest, Move, Process
 from exporter.usage.jobs import Jobs
+
+log = logging.getLogger(__name__)
 
 
 class Asked(Protocol):
@@ -48,6 +51,10 @@ class JobCgroups:
                 processes = tuple(Process(pid, began) for pid, began in some if pid > 1)
                 answer = self._actuator.ask(Move(job=name, processes=processes))
                 self.moved += answer.moved
+                if answer.moved:
+                    log.info(
+                        "job %s: %d processes moved into /kernmesh/%s", name, answer.moved, name
+                    )
                 if not answer.refused:
                     self._asked.update(some)
         return self.moved - before
