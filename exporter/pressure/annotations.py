@@ -17,11 +17,11 @@ from zoneinfo import ZoneInfo
 
 from msgspec import Meta, Struct, field
 
-from exporter.config import Fault, GoDuration, doubles, line_of, load_yaml
+from exporter.config import Duration, Fault, doubles, line_of, load_yaml
 from exporter.errors import ConfigError, Problem
 
+SHORTEST_PERIOD = Duration("1s")
 HOT_VALUE = "node_hot_value"
-API_VERSION = "scheduler.policy.crane.io/v1alpha1"
 
 Text = Annotated[str, Meta(min_length=1)]
 Fraction = Annotated[float, Meta(ge=0, le=1)]
@@ -31,11 +31,12 @@ class Sync(Struct, frozen=True, forbid_unknown_fields=True):
     """A metric that is written as an annotation every `period`."""
 
     name: Text
-    period: GoDuration
+    period: Duration
 
     def faults(self) -> Iterator[Fault]:
-        if self.period <= 0:
-            yield Fault(("period",), "too short", self.period, "more than 0")
+        if self.period < SHORTEST_PERIOD:
+            want = f"at least {SHORTEST_PERIOD}, since each Node is written so often"
+            yield Fault(("period",), "too short", self.period, want)
 
 
 class Limit(Struct, frozen=True, forbid_unknown_fields=True):
@@ -53,7 +54,7 @@ class Weight(Struct, frozen=True, forbid_unknown_fields=True):
 class Hot(Struct, frozen=True, forbid_unknown_fields=True):
     """Each `count` pods that were bound within `timeRange` make a Node hotter by one."""
 
-    time_range: GoDuration = field(name="timeRange")
+    time_range: Duration = field(name="timeRange")
     count: Annotated[int, Meta(ge=1)]
 
     def faults(self) -> Iterator[Fault]:

@@ -9,7 +9,7 @@ on; what stands is looked at before each write, and now and then. Knows no HTTP.
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import NamedTuple
 
@@ -76,10 +76,11 @@ class OwnNode:
         *,
         requests: facts.Requests | None = None,
         show: Callable[[str], None] = log.info,
+        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._subject, self.deciding, self._clock = subject, deciding, clock
         self._sampled, self._schedule_wanted = sampled, schedule_wanted
-        self._connect, self._show = connect, show
+        self._connect, self._show, self._pause = connect, show, pause
         self._requests = requests or facts.Requests()
         self._crane = Writing(subject.crane) if subject.crane else None
         self._api: KubeApi | None = None
@@ -155,7 +156,7 @@ class OwnNode:
                 self.decide()
             except Exception as error:  # what nobody thought of costs this sample, not the agent
                 log.error("pressure: deciding failed", exc_info=error)
-            await asyncio.sleep(LOOK_SECONDS)
+            await self._pause(LOOK_SECONDS)
 
     async def _keeping(self) -> None:
         while True:
@@ -163,7 +164,7 @@ class OwnNode:
                 await self.keep()
             except Exception as error:
                 self._fail(f"{type(error).__name__}: {error}", error)
-            await asyncio.sleep(LOOK_SECONDS)
+            await self._pause(LOOK_SECONDS)
 
     async def keep(self) -> None:
         """Brings the Node to what is wanted, if it is not so already and the API may be asked."""
@@ -263,7 +264,7 @@ class OwnNode:
             self._api,
             self._clock,
             MANAGER,
-            asyncio.sleep,
+            self._pause,
             dry_run=self._subject.dry_run,
             show=self._show,
         )

@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from exporter.config import GoDuration
+from exporter.config import Duration
 from exporter.errors import ConfigError
 from exporter.pressure.annotations import (
     Due,
@@ -108,7 +108,7 @@ def test_no_number_is_no_annotation() -> None:
     ],
 )
 def test_each_so_many_pods_bound_of_late_make_a_node_hotter(ages: list[float], hot: int) -> None:
-    rules = (Hot(GoDuration("5m"), 5), Hot(GoDuration("1m"), 2))
+    rules = (Hot(Duration("5m"), 5), Hot(Duration("1m"), 2))
     assert hot_value([1000.0 - age for age in ages], 1000.0, rules) == hot
 
 
