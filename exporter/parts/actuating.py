@@ -22,6 +22,8 @@ from exporter.usage.jobs import Jobs
 
 log = logging.getLogger(__name__)
 
+_NONE = "no actuator runs: set interference.rules, or interference.dry_run: false"
+
 
 class ActuatorPart(Part):
     """`ask` is what actions are made with (make_actions); any thread may call it."""
@@ -52,7 +54,7 @@ class ActuatorPart(Part):
     def ask(self, request: AnyRequest) -> Answer:
         """Never raises."""
         if self._actuator is None:
-            return Answer(0, failed=True, refused=self._problem or "no actuator is running")
+            return Answer(0, failed=True, refused=self._problem or _NONE)
         return self._actuator.ask(request)
 
     async def run(self, start: Start) -> None:
@@ -63,8 +65,11 @@ class ActuatorPart(Part):
 
     def needs_restart(self, before: AgentConfig, now: AgentConfig) -> Iterable[str]:
         old, new = before.interference, now.interference
-        if (old.rules is None, old.commands) != (new.rules is None, new.commands):
-            yield "interference.rules (set or not) or interference.commands"
+        if (old.rules is None) != (new.rules is None):
+            yield "interference.rules (none before, or none now)"
+        for key in ("dry_run", "commands"):
+            if getattr(old, key) != getattr(new, key):
+                yield f"interference.{key}"
 
     def problems(self) -> Iterable[str]:
         if self._problem:

@@ -17,6 +17,13 @@ def test_nothing_is_started_where_nothing_would_be_asked() -> None:
     assert start_of(load_agent(None)) is None
 
 
+@pytest.mark.parametrize(
+    "text", ["interference: {rules: r.yaml}", "interference: {dry_run: false}"]
+)
+def test_it_is_started_for_rules_of_ones_own_and_for_acting(tmp_path: Path, text: str) -> None:
+    assert start_of(load_agent(agent(tmp_path, text))) is not None
+
+
 def test_it_is_told_roots_jobs_and_commands_and_no_pods_without_the_api(tmp_path: Path) -> None:
     text = """
     usage: {jobs_in_cgroups: true, jobs: [{name: web, command: nginx}]}
