@@ -30,6 +30,8 @@ GAUGES = {
     "io": "disk_io_usage_active",
 }
 """Which gauge decides the level of a resource; on /metrics it begins with node_."""
+SETTLE_INTERVALS = 3.0
+"""Of usage.interval: gauges that are there at all are there by then."""
 
 log = logging.getLogger(__name__)
 
@@ -72,14 +74,21 @@ class PressurePart(Part):
     def _make(
         self, clock: Clock, sampled: Sample, schedule_wanted: Callable[[], bool | None]
     ) -> "OwnNode":
-        from exporter.pressure.deciding import SCHEDULE, Deciding, request_settings
+        from exporter.pressure.deciding import (
+            SCHEDULE,
+            Deciding,
+            Sampled,
+            Sampling,
+            request_settings,
+        )
         from exporter.pressure.facts import Requests
         from exporter.pressure.levels import Settings
         from exporter.pressure.marks import Marks
-        from exporter.pressure.own_node import OwnNode, Sampled, Subject
+        from exporter.pressure.own_node import OwnNode, Subject
 
-        pressure, usage = self._config.pressure, self._config.usage
+        pressure = self._config.pressure
         assert pressure.node is not None  # load_agent has seen to that
+        interval = float(self._config.usage.interval)
         hold, expire = float(pressure.hold), float(pressure.expire_after)
         enter = pressure.enter
         levels = chosen(pressure)
@@ -93,9 +102,7 @@ class PressurePart(Part):
         return OwnNode(
             Subject(
                 pressure.node,
-                {resource: GAUGES[resource] for resource in levels},
-                float(usage.interval),
-                expire,
+                SETTLE_INTERVALS * interval,
                 Marks(
                     pressure.keys.prefix,
                     legacy_status=pressure.keys.legacy_status,
@@ -106,10 +113,15 @@ class PressurePart(Part):
                 pressure.dry_run,
                 pressure.clear_on_stop,
             ),
-            Deciding(settings),
+            Sampling(
+                Deciding(settings),
+                {resource: GAUGES[resource] for resource in levels},
+                interval,
+                lambda: Sampled(*sampled()),
+                schedule_wanted,
+                clock.monotonic(),
+            ),
             clock,
-            lambda: Sampled(*sampled()),
-            schedule_wanted,
             lambda: _connect(pressure, clock, requests),
             requests=requests,
         )

@@ -1,10 +1,12 @@
 """The levels of one Node's resources, from samples as they come; counts what changed.
 
-Knows which level follows which gauge; no clock, no Node, no API.
+The rule: a sample counts once, and one that did not come counts as unknown. Knows which level
+follows which gauge; no clock, no Node, no API.
 """
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
 
 from exporter.pressure.levels import START, Level, Settings, State, adopted, advance
 
@@ -54,3 +56,50 @@ class Deciding:
                 | ({} if value is None else {"value": value}),
             )
         self.states = states
+
+
+class Sampled(NamedTuple):
+    """`at` tells one sample from the next; `values` are percent by gauge less `node_`, empty where
+    nothing is known any more."""
+
+    at: float
+    values: Mapping[str, float]
+
+
+class Sampling:
+    """`gauges` by resource: which decides. `interval` is how often there is a sample, in seconds.
+    `schedule_wanted` None: not known."""
+
+    def __init__(
+        self,
+        deciding: Deciding,
+        gauges: Mapping[str, str],
+        interval: float,
+        sampled: Callable[[], Sampled],
+        schedule_wanted: Callable[[], bool | None],
+        now: float,
+    ) -> None:
+        self.deciding = deciding
+        self._gauges, self._interval = gauges, interval
+        self._sampled, self._schedule_wanted = sampled, schedule_wanted
+        self._last: float | None = None
+        self._last_at = now
+
+    def value(self, gauge: str) -> float | None:
+        """As it is now; None where unknown."""
+        return self._sampled().values.get(gauge)
+
+    def look(self, now: float) -> None:
+        """Takes the newest sample, if it is another than the last. To be called oftener than
+        samples come."""
+        sampled = self._sampled()
+        if sampled.values and sampled.at != self._last:
+            self._last, self._last_at = sampled.at, now
+            values = {name: sampled.values.get(gauge) for name, gauge in self._gauges.items()}
+            self.deciding.advance(now, values)
+        elif now - self._last_at >= 1.5 * self._interval:
+            self._last_at = now
+            self.deciding.advance(now, dict.fromkeys(self._gauges))
+        if SCHEDULE in self.deciding.states:
+            asked = self._schedule_wanted()
+            self.deciding.advance(now, {SCHEDULE: None if asked is None else float(asked)})

@@ -1,7 +1,7 @@
 """What is said of labelling itself: families by name and help, and how long requests took."""
 
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from itertools import accumulate
 
 from prometheus_client import Metric
@@ -9,6 +9,9 @@ from prometheus_client import Metric
 from exporter.kube.transport import Asked
 from exporter.metrics.gotext import GoTexts
 from exporter.metrics.table import Column, FastFamily, Lines, Shape
+from exporter.pressure.deciding import Deciding
+from exporter.pressure.levels import age
+from exporter.pressure.writer import Result
 
 LEVEL = Shape(
     "gauge",
@@ -70,7 +73,7 @@ class Requests:
         counts[bisect_left(_BOUNDS, asked.seconds)] += 1
         total[0] += asked.seconds
 
-    def family(self) -> Metric | None:
+    def families(self) -> Iterator[Metric]:
         """None before the first."""
         lines: list[str] = []
         rows: list[list[float]] = []
@@ -78,10 +81,26 @@ class Requests:
             lines += _REQUESTS.lines(key)
             buckets = list(accumulate(counts))
             rows.append([*buckets, buckets[-1], total[0]])
-        if not rows:
-            return None
-        columns = [Column(list(each), GoTexts(exact=False)) for each in zip(*rows, strict=True)]
-        return FastFamily(_REQUESTS, Lines(lines), columns)
+        if rows:
+            columns = [Column(list(each), GoTexts(exact=False)) for each in zip(*rows, strict=True)]
+            yield FastFamily(_REQUESTS, Lines(lines), columns)
+
+
+def of_levels(deciding: Deciding, now: float) -> Iterator[Metric]:
+    states = deciding.states
+    levels = {
+        resource: None if state.level == "unknown" else float(state.level == "pressed")
+        for resource, state in states.items()
+    }
+    yield FastFamily.of(LEVEL, known(levels))
+    moves = {key: float(count) for key, count in deciding.transitions.items()}
+    yield FastFamily.of(TRANSITIONS, moves)
+    ages = {resource: age(state, now) for resource, state in states.items()}
+    yield FastFamily.of(DATA_AGE, known(ages))
+
+
+def of_writes(counts: Mapping[Result, int]) -> Metric:
+    return FastFamily.of(WRITES, {(result,): float(count) for result, count in counts.items()})
 
 
 def known(values: Mapping[str, float | None]) -> dict[tuple[str], float]:

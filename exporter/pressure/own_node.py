@@ -22,8 +22,7 @@ from exporter.kube.backoff import Backoff
 from exporter.metrics.table import FastFamily
 from exporter.pressure import facts
 from exporter.pressure.crane import Crane, Writing
-from exporter.pressure.deciding import SCHEDULE, Deciding
-from exporter.pressure.levels import age
+from exporter.pressure.deciding import Sampling
 from exporter.pressure.marks import HEARTBEAT_SECONDS, NOTHING, Marks, Wanted, stamp, wanted
 from exporter.pressure.plan import Plan, plan
 from exporter.pressure.standing import Field, Standing, look
@@ -40,20 +39,10 @@ CLEAR_SECONDS = 5.0
 log = logging.getLogger(__name__)
 
 
-class Sampled(NamedTuple):
-    """`at` tells one sample from the next; `values` are percent by gauge less `node_`."""
-
-    at: float
-    values: Mapping[str, float]
-
-
 class Subject(NamedTuple):
-    """`gauges` by resource: which gauge decides. `interval` is how often there is a sample, in
-    seconds. `settle` is for how long after the start unknown levels are not told."""
+    """`settle` is for how many seconds after the start unknown levels are not told."""
 
     node: str
-    gauges: Mapping[str, str]
-    interval: float
     settle: float
     marks: Marks = Marks()
     crane: Crane | None = None
@@ -63,23 +52,21 @@ class Subject(NamedTuple):
 
 class OwnNode:
     """A Collector. `connect` makes the API's client and may raise KernmeshError, which is tried
-    again. `schedule_wanted` None: not known."""
+    again."""
 
     def __init__(
         self,
         subject: Subject,
-        deciding: Deciding,
+        sampling: Sampling,
         clock: Clock,
-        sampled: Callable[[], Sampled],
-        schedule_wanted: Callable[[], bool | None],
         connect: Callable[[], KubeApi],
         *,
         requests: facts.Requests | None = None,
         show: Callable[[str], None] = log.info,
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self._subject, self.deciding, self._clock = subject, deciding, clock
-        self._sampled, self._schedule_wanted = sampled, schedule_wanted
+        self._subject, self._sampling, self._clock = subject, sampling, clock
+        self.deciding = sampling.deciding
         self._connect, self._show, self._pause = connect, show, pause
         self._requests = requests or facts.Requests()
         self._crane = Writing(subject.crane) if subject.crane else None
@@ -87,8 +74,6 @@ class OwnNode:
         self._writer: Writer | None = None
         self._backoff = Backoff()
         self._started = clock.monotonic()
-        self._seen: float | None = None
-        self._seen_at = self._started
         self._looked = False
         self._control_plane = False
         self._beat, self._beat_at = "", float("-inf")
@@ -99,22 +84,7 @@ class OwnNode:
         self.problem = ""
         """Why the Node is not as it should be, "" where it is."""
 
-    # --- deciding
-
-    def decide(self) -> None:
-        """Takes the newest sample, if there is one that it has not seen."""
-        now = self._clock.monotonic()
-        sampled, gauges = self._sampled(), self._subject.gauges
-        if sampled.values and sampled.at != self._seen:
-            self._seen, self._seen_at = sampled.at, now
-            values = {resource: sampled.values.get(gauge) for resource, gauge in gauges.items()}
-            self.deciding.advance(now, values)
-        elif now - self._seen_at >= 1.5 * self._subject.interval:
-            self._seen_at = now
-            self.deciding.advance(now, dict.fromkeys(gauges))
-        if SCHEDULE in self.deciding.states:
-            asked = self._schedule_wanted()
-            self.deciding.advance(now, {SCHEDULE: None if asked is None else float(asked)})
+    # --- what is wanted
 
     def wanted(self) -> Wanted | None:
         """What should stand now; None while that is not known."""
@@ -129,8 +99,8 @@ class OwnNode:
         due = now - self._beat_at >= HEARTBEAT_SECONDS
         notes: Mapping[str, str] = {}
         if self._crane is not None:
-            values = self._sampled().values
-            notes = {**self._crane.texts, **self._crane.fresh(now, wall, values.get)}
+            fresh = self._crane.fresh(now, wall, self._sampling.value)
+            notes = {**self._crane.texts, **fresh}
         return wanted(
             levels,
             self._subject.marks,
@@ -153,7 +123,7 @@ class OwnNode:
     async def _deciding(self) -> None:
         while True:
             try:
-                self.decide()
+                self._sampling.look(self._clock.monotonic())
             except Exception as error:  # what nobody thought of costs this sample, not the agent
                 log.error("pressure: deciding failed", exc_info=error)
             await self._pause(LOOK_SECONDS)
@@ -304,22 +274,12 @@ class OwnNode:
             yield f"pressure: {field} is {owner}'s and left alone"
 
     def collect(self) -> Iterable[Metric]:
-        now, states = self._clock.monotonic(), self.deciding.states
-        levels = {
-            resource: None if state.level == "unknown" else float(state.level == "pressed")
-            for resource, state in states.items()
-        }
-        yield FastFamily.of(facts.LEVEL, facts.known(levels))
-        moves = {key: float(count) for key, count in self.deciding.transitions.items()}
-        yield FastFamily.of(facts.TRANSITIONS, moves)
+        now = self._clock.monotonic()
+        yield from facts.of_levels(self.deciding, now)
         if self._writer is not None:
-            counts = {(result,): float(n) for result, n in self._writer.counts.items()}
-            yield FastFamily.of(facts.WRITES, counts)
-        ages = {resource: age(state, now) for resource, state in states.items()}
-        yield FastFamily.of(facts.DATA_AGE, facts.known(ages))
+            yield facts.of_writes(self._writer.counts)
         since = self._unwritten_since
         yield FastFamily.of(facts.UNWRITTEN, {(): 0.0 if since is None else now - since})
         left = {(str(field), owner): 1.0 for field, owner in self._left.items()}
         yield FastFamily.of(facts.LEFT, left)
-        if (requests := self._requests.family()) is not None:
-            yield requests
+        yield from self._requests.families()

@@ -11,10 +11,10 @@ from exporter.errors import KernmeshError
 from exporter.kube.api import NODES, KubeApi, Object
 from exporter.kube.client import KubeClient
 from exporter.pressure.crane import Crane
-from exporter.pressure.deciding import SCHEDULE, Deciding, request_settings
+from exporter.pressure.deciding import SCHEDULE, Deciding, Sampled, Sampling, request_settings
 from exporter.pressure.levels import Settings
 from exporter.pressure.marks import CONDITION, Marks
-from exporter.pressure.own_node import AGAIN_SECONDS, OwnNode, Sampled, Subject
+from exporter.pressure.own_node import AGAIN_SECONDS, OwnNode, Subject
 from exporter.testing import FakeClock
 from tests.cluster.apiserver import ApiServer
 from tests.cluster.faults import Fault
@@ -41,13 +41,18 @@ class Life:
         self.node = self.make()
 
     def make(self) -> OwnNode:
-        subject = Subject(NAME, {"cpu": "cpu_usage_active"}, STEP, settle=60.0)
-        return OwnNode(
-            subject._replace(**self.options),
+        self.sampling = Sampling(
             Deciding({"cpu": SETTINGS, SCHEDULE: request_settings(60.0)}),
-            self.clock,
+            {"cpu": "cpu_usage_active"},
+            STEP,
             lambda: self.sample,
             lambda: self.asked,
+            self.clock.monotonic(),
+        )
+        return OwnNode(
+            Subject(NAME, settle=60.0)._replace(**self.options),
+            self.sampling,
+            self.clock,
             self.connect,
             show=self.said.append,
             pause=self.pause,
@@ -68,7 +73,7 @@ class Life:
             if value is not None:
                 shown = {"cpu_usage_active": value, **self.more}
                 self.sample = Sampled(self.clock.monotonic(), shown)
-            self.node.decide()
+            self.sampling.look(self.clock.monotonic())
             await self.node.keep()
 
     async def later(self, seconds: float, value: float) -> None:
@@ -194,7 +199,7 @@ def test_what_is_asked_while_the_api_is_down_is_little(server: ApiServer) -> Non
         for _ in range(300):  # at every second, as it runs
             life.clock.advance(1.0)
             life.sample = Sampled(life.clock.monotonic(), {"cpu_usage_active": 90.0})
-            life.node.decide()
+            life.sampling.look(life.clock.monotonic())
             await life.node.keep()
         assert 8 <= len(server.requests) <= 25
         assert {status for _, _, status in server.requests} == {503}
