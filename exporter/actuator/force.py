@@ -4,9 +4,7 @@ The rule: a value is put back only where it is still the one that we wrote; what
 set meanwhile is left alone and said. Of what several runs want of one cgroup the strictest holds.
 """
 
-import errno
-import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import NamedTuple
 
@@ -16,14 +14,11 @@ from exporter.actuator import knobs
 from exporter.actuator.cgroups import Folder, Hierarchy, NotAllowed, Roots, below, opened
 from exporter.actuator.journal import Content, Entry, Journal, JournalError, Record
 from exporter.actuator.protocol import Answer, Change, Held, Knob, Look, Place, Set, Target
+from exporter.actuator.restore import GONE, Key, Same, Write, file_of, reason, restore, shown
 from exporter.host.kubepods import read_path
 
-_GONE = (errno.ENOENT, errno.ENODEV, errno.ENOTDIR)
 _MOST_CGROUPS = 2000
 _MOST_RUNS = 256
-Key = tuple[str, str, str]
-Write = Callable[[Folder, str, str], None]
-"""folder, file, text; raises OSError. Where tests let the kernel refuse, or the end come."""
 
 
 class _Step(NamedTuple):
@@ -124,10 +119,12 @@ class Force:
                     over.append(less)
                     continue
                 try:
-                    folder = stack.enter_context(self._same(entry))
+                    folder = stack.enter_context(
+                        Same(self._hierarchies.get(entry.controller), entry)
+                    )
                     steps.append(self._step(folder, entry, less))
                 except (OSError, NotAllowed, knobs.Unfit) as error:
-                    notes.append(f"{entry.path}: {_reason(error)}")
+                    notes.append(f"{entry.path}: {reason(error)}")
                     over.append(less)
             changes += [
                 _change(step, record, now) for step in steps for record, now in step.changes
@@ -169,7 +166,7 @@ class Force:
                 entry.knob,
                 tuple(entry.wants),
                 tuple(
-                    Change(_file(record), record.before, record.after)
+                    Change(file_of(record), record.before, record.after)
                     for record in entry.records
                     if record.after not in (record.before, knobs.ANYTHING)
                 ),
@@ -323,11 +320,11 @@ class Force:
             try:
                 self._write(step.folder, record.file, knobs.text_of(record, record.after))
             except OSError as error:
-                if error.errno in _GONE:
+                if error.errno in GONE:
                     notes.append(f"{step.folder.path}: was removed meanwhile")
                     return False
                 shown = step.folder.shown(record.file)
-                text = f"{shown}: {knobs.text_of(record, record.after)!r} refused, {_reason(error)}"
+                text = f"{shown}: {knobs.text_of(record, record.after)!r} refused, {reason(error)}"
                 raise OSError(error.errno, text) from None
         return True
 
@@ -337,61 +334,19 @@ class Force:
                 if knobs.value(step.folder, record) != now:
                     self._write(step.folder, record.file, knobs.text_of(record, now))
             except OSError as error:
-                if error.errno not in _GONE:
-                    notes.append(f"{step.folder.shown(record.file)}: {_reason(error)}")
+                if error.errno not in GONE:
+                    notes.append(f"{step.folder.shown(record.file)}: {reason(error)}")
 
     def _restore(self, entries: Iterable[Entry]) -> tuple[list[Change], list[str]]:
-        """Those above first, as v1's quotas want it. What is done with leaves self._entries."""
-        changes: list[Change] = []
-        notes: list[str] = []
-        for entry in sorted(entries, key=lambda each: each.path.count("/")):
-            try:
-                with self._same(entry) as folder:
-                    done = self._restore_one(folder, entry, changes, notes)
-            except (OSError, NotAllowed) as error:
-                done = isinstance(error, NotAllowed) or error.errno in _GONE
-                if not done:
-                    notes.append(f"{entry.path}: not put back yet: {_reason(error)}")
-                elif isinstance(error, NotAllowed):
-                    notes.append(str(error))
-            if done:
-                self._entries.pop(entry.place, None)
-            else:
+        """What is done with leaves self._entries."""
+        wanted = list(entries)
+        restored = restore(wanted, self._hierarchies, self._write)
+        for entry in wanted:
+            if entry.place in restored.left:
                 self._entries[entry.place] = replace(entry, wants={})
-        return changes, notes
-
-    def _same(self, entry: Entry) -> "_Same":
-        return _Same(self._hierarchies.get(entry.controller), entry)
-
-    def _restore_one(
-        self, folder: Folder, entry: Entry, changes: list[Change], notes: list[str]
-    ) -> bool:
-        done, ours = True, False
-        for record in sorted(entry.records, key=lambda each: each.coupled):
-            now = knobs.value(folder, record)
-            if now == record.before:
-                continue
-            if record.after == knobs.ANYTHING:
-                mine = ours or now == knobs.RESET.get(record.file)
             else:
-                mine = now in (record.after, record.previous)
-            if not mine:
-                notes.append(
-                    f"{folder.shown(_file(record))}: left alone, somebody else set it to {now} "
-                    f"(ours was {record.after}, before it was {record.before})"
-                )
-                continue
-            try:
-                self._write(folder, record.file, knobs.text_of(record, record.before))
-            except OSError as error:
-                if error.errno in _GONE:
-                    return True
-                done = False
-                notes.append(f"{folder.shown(_file(record))}: not put back yet: {_reason(error)}")
-            else:
-                ours = ours or not record.coupled
-                changes.append(Change(folder.shown(_file(record)), now, record.before))
-        return done
+                self._entries.pop(entry.place, None)
+        return restored.changes, restored.notes
 
     def _save(self, entries: Mapping[Key, Entry]) -> None:
         content = self._journal.content
@@ -406,29 +361,6 @@ class Force:
             self._save(self._entries)
         except JournalError as error:
             notes.append(str(error))
-
-
-class _Same:
-    """The cgroup of an entry, if it is still the same one; NotAllowed where it is not."""
-
-    def __init__(self, hierarchy: Hierarchy | None, entry: Entry) -> None:
-        self._hierarchy, self._entry = hierarchy, entry
-        self._stack = ExitStack()
-
-    def __enter__(self) -> Folder:
-        if self._hierarchy is None:
-            raise NotAllowed(f"{self._entry.path}: its hierarchy is not mounted any more")
-        try:
-            folder = self._stack.enter_context(opened(self._hierarchy, self._entry.path))
-            if (folder.inode, read_path(folder.path).uid) != (self._entry.inode, self._entry.uid):
-                raise NotAllowed(f"{self._entry.path}: is another cgroup by now, left alone")
-        except BaseException:
-            self._stack.close()
-            raise
-        return folder
-
-    def __exit__(self, *_: object) -> None:
-        self._stack.close()
 
 
 def _in_order(steps: Sequence[_Step]) -> list[_Step]:
@@ -455,31 +387,13 @@ def _foreign(folder: Folder, entry: Entry) -> str:
             continue
         now = knobs.value(folder, record)
         if now not in (record.after, record.previous):
-            where = folder.shown(_file(record))
+            where = folder.shown(file_of(record))
             return f"{where}: somebody else set it to {now}, ours was {record.after}"
     return ""
 
 
-def _file(record: Record) -> str:
-    return f"{record.file}[{record.key}]" if record.key else record.file
-
-
 def _change(step: _Step, record: Record, now: str) -> Change:
-    return Change(step.folder.shown(_file(record)), now, record.after)
-
-
-def shown(changes: Sequence[Change]) -> str:
-    """In one line."""
-    if not changes:
-        return "nothing was changed any more"
-    some = ", ".join(f"{each.file} {each.before} → {each.after}" for each in changes[:5])
-    return some if len(changes) <= 5 else f"{some} and {len(changes) - 5} more"
-
-
-def _reason(error: BaseException) -> str:
-    if isinstance(error, OSError) and error.errno is not None:
-        return f"{errno.errorcode.get(error.errno, error.errno)} ({os.strerror(error.errno)})"
-    return str(error)
+    return Change(step.folder.shown(file_of(record)), now, record.after)
 
 
 def _after(notes: Sequence[str]) -> str:

@@ -17,7 +17,7 @@ import pytest
 from exporter.actuator.byhand import undo
 from exporter.actuator.cgroups import Folder, Roots, hierarchies
 from exporter.actuator.client import Actuator
-from exporter.actuator.force import Force, Write
+from exporter.actuator.force import Force
 from exporter.actuator.journal import JOURNAL, Journal
 from exporter.actuator.protocol import (
     MOST_BYTES,
@@ -32,6 +32,7 @@ from exporter.actuator.protocol import (
     encode,
     read_answer,
 )
+from exporter.actuator.restore import Write
 from exporter.host.mounts import cgroup_mounts
 from exporter.hostfs import HostFs
 from tests.actuator.trees import RealCgroups, real_cgroups, wait_for_end, workers_of
