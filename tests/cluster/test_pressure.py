@@ -1,9 +1,12 @@
 """What marking a Node relies on and does, on whichever cluster the fixture gives."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import yaml
 
 from exporter.clock import SystemClock
-from exporter.kube.api import NODES, Object
+from exporter.kube.api import NODES, PODS, Object
 from exporter.kube.client import KubeClient
 from exporter.pressure.levels import Level
 from exporter.pressure.marks import CONDITION, NOTHING, Marks, Wanted, wanted
@@ -11,8 +14,9 @@ from exporter.pressure.plan import plan
 from exporter.pressure.standing import Field, look
 from exporter.pressure.writer import Writer
 from tests.cluster.conftest import Cluster
-from tests.cluster.test_scenarios import PREFIX, nodes, play, taints_of
+from tests.cluster.test_scenarios import PLACE, PREFIX, nodes, play, pod, taints_of
 
+DOCS = Path(__file__).parents[2] / "docs/scheduling.md"
 NAME, OURS = PREFIX + "a", "kernmesh-agent"
 MARKS = Marks(taint=True, legacy_status=True)
 CPU, TAINT = "kernmesh.io/pressure-cpu", "kernmesh.io/pressure"
@@ -117,5 +121,24 @@ def test_a_condition_keeps_since_when_it_is_so(cluster: Cluster) -> None:
             body = plan(standing, wanted(both, MARKS), MARKS, 2e9).body
             assert body is not None
             assert body["status"]["conditions"][0]["lastTransitionTime"] == standing.since != ""
+
+    play(cluster, test)
+
+
+def manifests() -> Sequence[Object]:
+    """The pieces of a pod's spec that docs/scheduling.md shows."""
+    blocks = DOCS.read_text().split("```yaml\n")[1:]
+    found = [yaml.safe_load(block.partition("```")[0]) for block in blocks]
+    return [each for each in found if each.keys() <= {"affinity", "tolerations"}]
+
+
+def test_what_the_documentation_tells_pods_to_say_is_taken_by_the_api(cluster: Cluster) -> None:
+    async def test(client: KubeClient) -> None:
+        assert len(manifests()) == 4
+        for each in manifests():
+            body = pod("doc")
+            body["spec"] |= each
+            made = await client.create(PODS, body, namespace=PLACE, dry_run=True)
+            assert each.items() <= made["spec"].items() or "tolerations" in each
 
     play(cluster, test)

@@ -6,15 +6,18 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from exporter.config import Duration
+from exporter.config.agent import Usage
 from exporter.errors import ConfigError
 from exporter.pressure.annotations import (
     Due,
     Hot,
     as_annotation,
+    check_policy,
     hot_annotation,
     hot_value,
     read_policy,
 )
+from exporter.usage.history import names_of
 
 POLICY = Path(__file__).parent / "crane-policy.yaml"
 SHANGHAI = ZoneInfo("Asia/Shanghai")
@@ -34,6 +37,14 @@ def test_a_policy_is_read_as_crane_s_users_have_it() -> None:
     assert [each.max_limit for each in spec.predicate] == [0.65, 0.75, 0.0]
     assert [each.weight for each in spec.priority] == [0.2, 0.5]
     assert [(float(each.time_range), each.count) for each in spec.hot_value] == [(300, 5), (60, 2)]
+
+
+def test_the_policy_of_the_documentation_is_one(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[2] / "docs/scheduling.md").read_text()
+    block = "apiVersion" + text.partition("```yaml\napiVersion")[2].partition("```")[0]
+    path = tmp_path / "policy.yaml"
+    path.write_text(block)
+    assert check_policy(path, names_of(Usage())) == []
 
 
 def test_all_that_is_wrong_with_a_policy_is_said_at_once(tmp_path: Path) -> None:
