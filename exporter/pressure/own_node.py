@@ -141,7 +141,7 @@ class OwnNode:
         now = self._clock.monotonic()
         if now < self._not_before:
             return
-        if self._writer is None and not self._connected():
+        if self._api is None and not self._connected():
             return
         want = self.wanted()
         if self._looked and now < self._look_again and want in (None, self._stands):
@@ -155,7 +155,7 @@ class OwnNode:
         try:
             standing = await self._look()
         except ApiError as error:
-            self._failed(error)
+            await self._failed(error)
             return
         written: list[Wanted] = []
 
@@ -169,7 +169,7 @@ class OwnNode:
         outcome = await self._writer.write(make)
         now = self._clock.monotonic()
         if outcome.error is not None:
-            self._failed(outcome.error, outcome.result)
+            await self._failed(outcome.error, outcome.result)
             return
         self.problem = ""
         self._backoff.succeeded()
@@ -209,10 +209,13 @@ class OwnNode:
             self._crane.written(want.annotations, now)
         self._stands, self._unwritten_since = want, None
 
-    def _failed(self, error: ApiError, result: Result = "failed") -> None:
-        """The next attempt is later, and by the Node as it is then."""
-        assert self._writer is not None
+    async def _failed(self, error: ApiError, result: Result = "failed") -> None:
+        """The next attempt is later, and by the Node as it is then. Where we are not known (any
+        more), also by the credentials that there are then: a kubeconfig may have been renewed."""
         self._stands = None
+        if error.status == 401 and self._api is not None:
+            await self._api.close()
+            self._api = None
         wait = self._backoff.failed(error.retry_after)
         if result != "conflict" or self._backoff.failures > 1:
             self._not_before = self._clock.monotonic() + wait
@@ -230,6 +233,9 @@ class OwnNode:
             self._not_before = self._clock.monotonic() + CONNECT_SECONDS
             self._fail(str(error))
             return False
+        if self._writer is not None:
+            self._writer.use(self._api)
+            return True
         self._writer = Writer(
             self._api,
             self._clock,

@@ -69,8 +69,11 @@ class Writer:
         dry_run: bool = False,
         show: Callable[[str], None] = log.info,
         backoff: Backoff | None = None,
+        fence: Callable[[], Awaitable[bool]] | None = None,
     ) -> None:
+        """`fence` is asked before each request whether it may still be made."""
         self._api, self._clock, self._manager, self._pause = api, clock, manager, pause
+        self._fence = fence
         self._bucket = Bucket(clock, rate)
         self._backoff = backoff or Backoff()
         self._dry_run, self._show = dry_run, show
@@ -83,6 +86,10 @@ class Writer:
     def waiting(self) -> float:
         """Seconds for which nothing is asked, since the API failed; 0: it may be."""
         return max(0.0, self._not_before - self._clock.monotonic())
+
+    def use(self, api: KubeApi) -> None:
+        """From now on; whoever connected anew closes the one before."""
+        self._api = api
 
     def failed(self, error: ApiError) -> None:
         """Also of requests that others made to the same API: writing waits as long."""
@@ -101,6 +108,9 @@ class Writer:
         if self._dry_run:
             self._bucket.put_back()
             return self._dry(plan)
+        if self._fence is not None and not await self._fence():
+            self._bucket.put_back()
+            return Outcome("unchanged")
         outcome = await self._write(plan)
         self.counts[outcome.result] += 1
         if outcome.error is None:
@@ -136,6 +146,8 @@ class Writer:
             if plan.body is not None:
                 while plan.taints is not None and (wait := self._bucket.wait()):
                     await self._pause(wait)  # two requests take two turns
+                if plan.taints is not None and self._fence is not None and not await self._fence():
+                    return Outcome("unchanged")
                 node = await self._api.apply(
                     NODES, plan.name, plan.body, manager=self._manager, subresource="status"
                 )

@@ -7,7 +7,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from exporter.clock import SystemClock
 from exporter.errors import KernmeshError
+from exporter.kube.access import Access
 from exporter.kube.api import NODES, KubeApi, Object
 from exporter.kube.client import KubeClient
 from exporter.pressure.crane import Crane
@@ -369,6 +371,24 @@ def test_where_there_is_no_way_to_the_api_it_is_said_and_tried_again(server: Api
         await life.after(90, 90, 90, 90)
         assert labels(server) == [CPU]
         assert [*life.node.problems()] == []
+
+    on(server, test)
+
+
+def test_credentials_that_are_no_longer_known_are_read_anew(server: ApiServer) -> None:
+    async def test(life: Life) -> None:
+        await life.after(90, 90)
+        server.tokens = {"renewed"}
+        await life.after(60, 60, 60, 60)
+        assert "HTTP 401" in life.node.problem
+        assert labels(server) == [CPU]
+        access = Access("renewed", server.url, token="renewed")
+        life.api = KubeClient(access, SystemClock())
+        await life.after(60, 60, 60, 60)
+        assert labels(server) == []
+        assert life.node.problem == ""
+        assert life.metrics()["writes_total written"] == 3
+        await life.api.close()
 
     on(server, test)
 
