@@ -6,9 +6,10 @@ stopping are every role's (exporter/role.py).
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
@@ -21,14 +22,18 @@ from exporter.role import Options, Role, Show, Start, run
 from exporter.threads import in_thread
 from exporter.web.clients import Clients
 from exporter.web.limits import Limits
+from pingmesh import controller_config
 from pingmesh.controller_config import ControllerConfig, load_controller
 from pingmesh.controller_metrics import ControllerCollector, Figures
-from pingmesh.inventory import FileSource, Roll
-from pingmesh.lists import Lists, Shared, custom_targets
-from pingmesh.mesh_watch import MeshWatch
+from pingmesh.inventory import FileSource, Roll, Source
+from pingmesh.lists import Lists
+from pingmesh.mesh_watch import Meshes, MeshWatch
+from pingmesh.networks import Networks, make_networks
 from pingmesh.pinglist import Pinglist, read_pinglist
 from pingmesh.serving import Pinglists
-from pingmesh.topology import Topology
+
+if TYPE_CHECKING:
+    from pingmesh.kubernetes import Kubernetes
 
 log = logging.getLogger(__name__)
 
@@ -42,10 +47,11 @@ def run_controller(options: Options, show: Show) -> int:
 
 
 class Given(NamedTuple):
-    """What the files say, read together."""
+    """What the files say, read together. `kubernetes` None: the API is not asked."""
 
     config: ControllerConfig
     roll: Roll
+    kubernetes: "Kubernetes | None"
     custom: Pinglist
     custom_stamp: tuple[int, ...]
 
@@ -59,14 +65,21 @@ class Controller(Role[Given]):
         Raises KernmeshError."""
         super().__init__(options, config.server.lifecycle)
         self._path, self._first = path, config  # what only a restart changes is as it says
-        self._lists: Lists | None = None
+        self._networks = Networks()
         self._build_seconds: float | None = None
         self._builds = 0
         self._uncovered = 0
         self._custom_problem: str | None = None
         self._pinglists: Pinglists | None = None
-        self._mesh = MeshWatch(
-            config.mesh, lambda: self._lists, self.stale, self.clock, __version__
+
+        def mesh(path: str, lists: Callable[[], Lists | None]) -> MeshWatch:
+            return MeshWatch(path, config.mesh, lists, self.stale, self.clock, __version__)
+
+        self._mesh = Meshes(
+            {
+                "nodes": mesh("/mesh", lambda: self._networks.nodes),
+                "pods": mesh("/mesh/pods", lambda: self._networks.pods),
+            }
         )
         self.register(
             [
@@ -77,29 +90,35 @@ class Controller(Role[Given]):
             ],
         )
         register_self(self.registry, options.host, __version__, __revision__, "kernmesh_controller")
+        self._kubernetes: Kubernetes | None = None
+        self._look_now, self._other_api = asyncio.Event(), asyncio.Event()
         self._given = self._read(config)
+        self._kubernetes = self._given.kubernetes
         self._build(self._given)
 
     def routes(self) -> Sequence[BaseRoute]:
         return self._mesh.routes()
 
     def front(self, app: ASGIApp) -> ASGIApp:
-        self._pinglists = Pinglists(app, lambda: self._lists, self.stale)
+        self._pinglists = Pinglists(app, lambda: self._networks, self.stale)
         return self._pinglists
 
     def tasks(self, start: Start) -> Sequence[Coroutine[Any, Any, None]]:
         give_back()
         start.show(self._screen(start.urls))
-        return [self._refresh(), self._mesh.run()]
+        return [self._refresh(), self._watch(), *self._mesh.tasks()]
 
     def ready(self) -> str | None:
-        return None if self._lists else "the members are not known yet"
+        return None if self._networks.known else "the members are not known yet"
 
     def read(self) -> Given:
         return self._read(load_controller(self._path))
 
     async def take(self, now: Given) -> Mapping[str, object]:
         self._given = now
+        if now.kubernetes is not self._kubernetes:
+            self._kubernetes = now.kubernetes
+            self._other_api.set()
         await in_thread(lambda: self._build(now), "build")
         self._mesh.configure(now.config.mesh)
         return {"members": self.figures().members}
@@ -117,11 +136,15 @@ class Controller(Role[Given]):
         return f"{name}: {problem}"
 
     def figures(self) -> Figures:
-        lists, given = self._lists, self._given
+        networks, given = self._networks, self._given
         return Figures(
-            members=len(lists.topology) if lists else 0,
-            racks=len(lists.topology.racks) if lists else 0,
+            members=sum(len(lists.topology) for lists in networks.known),
+            racks=len({id_ for lists in networks.known for id_ in lists.topology.racks}),
             uncovered=self._uncovered,
+            opted_in=networks.opted_in,
+            unprobed=networks.unprobed,
+            left_out=given.roll.left_out(),
+            unreadable=given.kubernetes.unreadable if given.kubernetes else 0,
             build_seconds=self._build_seconds,
             builds=self._builds,
             ages=given.roll.ages(),
@@ -133,12 +156,19 @@ class Controller(Role[Given]):
     def _read(self, config: ControllerConfig) -> Given:
         """Raises KernmeshError: nothing of it is taken then."""
         problems: list[Problem] = []
-        roll = Roll([FileSource(Path(config.inventory))], self.clock)
+        sources: list[Source] = []
+        if config.inventory is not None:
+            sources.append(FileSource(Path(config.inventory)))
+        kubernetes = self._kubernetes_of(config.source.kubernetes)
+        if kubernetes is not None:
+            sources += kubernetes.sources
+        roll = Roll(sources, self.clock)
         roll.look()
-        for error in roll.errors.values():
-            if not isinstance(error, ConfigError):
-                raise error
-            problems += error.problems
+        file = roll.errors.get(FileSource.name)
+        if isinstance(file, ConfigError):
+            problems += file.problems
+        elif file is not None:
+            raise file
         custom = Pinglist()
         stamp: tuple[int, ...] = ()
         if config.pinglist is not None:
@@ -148,34 +178,67 @@ class Controller(Role[Given]):
                 problems += error.problems
         if problems:
             raise ConfigError(problems)
-        return Given(config, roll, custom, stamp)
+        return Given(config, roll, kubernetes, custom, stamp)
+
+    def _kubernetes_of(self, asked: controller_config.Kubernetes | None) -> "Kubernetes | None":
+        """The one that runs, where nothing about it is different. Raises KernmeshError."""
+        if asked is None:
+            return None
+        from exporter.kube.access import find_access
+        from pingmesh.kubernetes import Kubernetes
+
+        access = find_access(Path(asked.kubeconfig) if asked.kubeconfig else None)
+        now = self._kubernetes
+        if now is not None and (now.config, now.access) == (asked, access):
+            return now
+        return Kubernetes(asked, access, self.clock)
 
     def _build(self, given: Given) -> None:
         """The lists as the members are now; what has not changed is taken over."""
         started = self.clock.monotonic()
-        config, before = given.config, self._lists
-        rules = config.topology.rules(custom_targets(given.custom))
-        topology = Topology(given.roll.members(), rules, before.topology if before else None)
-        shared = Shared(config.setting, config.probing, given.custom.mesh)
-        for id_ in topology.racks:
-            topology.plan(id_)
-        uncovered = topology.uncovered()
-        self._lists = Lists(topology, shared, before)
+        roll, networks = given.roll, {source.network for source in given.roll.sources}
+        found = {
+            network: None if roll.waiting(network) else roll.members(network)
+            for network in sorted(networks)
+        }
+        # A new source that has said nothing yet leaves what there is, until it has.
+        before = self._networks
+        made = make_networks(given.config, given.custom, found, before)
+        self._networks = made._replace(
+            nodes=before.nodes if found.get("nodes", ()) is None else made.nodes,
+            pods=before.pods if found.get("pods", ()) is None else made.pods,
+        )
+        uncovered = sum(lists.topology.uncovered() for lists in made.known)
         self._build_seconds = self.clock.monotonic() - started
         self._builds += 1
         if uncovered and uncovered != self._uncovered:
             log.warning(
                 "%d pairs of racks are probed by nobody: topology.max_targets is too small for "
-                "%d racks of so few agents",
-                *(uncovered, len(topology.racks)),
+                "so many racks of so few agents",
+                uncovered,
             )
         self._uncovered = uncovered
 
     async def _refresh(self) -> None:
+        """Looks at all sources each `refresh`, and when one that watches says so."""
         while True:
-            await asyncio.sleep(self._given.config.refresh)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._given.config.refresh):
+                    await self._look_now.wait()
+            self._look_now.clear()
             async with self.changing:
                 await in_thread(self._look, "refresh")
+
+    async def _watch(self) -> None:
+        """Runs what watches the Kubernetes API; after a reload, another one."""
+        while True:
+            self._other_api.clear()
+            now = self._kubernetes
+            async with asyncio.TaskGroup() as group:
+                task = group.create_task(now.run(self._look_now.set)) if now else None
+                await self._other_api.wait()
+                if task is not None:
+                    task.cancel()
 
     def _look(self) -> None:
         given = self._given
@@ -207,8 +270,11 @@ class Controller(Role[Given]):
 
     def _screen(self, where: Sequence[str]) -> str:
         now = self.figures()
+        who = f"{now.members} agents in {now.racks} racks"
+        if self._networks.waiting:
+            who = "members are being asked for"
         lines = [
-            f"kernmesh {__version__} controller: {now.members} agents in {now.racks} racks",
+            f"kernmesh {__version__} controller: {who}",
             *(f"pinglists: {url}/pinglist/NODE" for url in where),
             *(f"metrics: {url}/metrics   page: {url}/mesh" for url in where),
         ]

@@ -1,6 +1,6 @@
 """controller.yaml: every key and its default, as frozen structs.
 
-An inventory is all that must be given. Pure but for reading the files that are named.
+A source of members is all that must be given. Pure but for reading the files that are named.
 """
 
 from collections.abc import Iterator
@@ -34,6 +34,33 @@ class ControllerServer(Struct, frozen=True, forbid_unknown_fields=True):
             problem = "this version has no TLS and no users"
             want = "null, and a proxy in front"
             yield Fault(("web_config",), problem, self.web_config, want)
+
+
+class Kubernetes(Struct, frozen=True, forbid_unknown_fields=True):
+    """Members from the Kubernetes API. `kubeconfig` null is the pod's service account, else
+    KUBECONFIG, else ~/.kube/config. `nodes` is a label selector ("": all). A node's zone is the
+    first of `zone_labels` that it has, its rack is label `rack_label`. `probers` selects our pods
+    that probe from the pod network, in `namespace` (null: the controller's own, where it is known,
+    else all; "": all); null: there are none. `opt_in` selects pods, of all namespaces, that those
+    probe besides; null: none. `keep` is a file for the members as they were last."""
+
+    kubeconfig: Text | None = None
+    nodes: str = ""
+    zone_labels: tuple[Text, ...] = (
+        "topology.kubernetes.io/zone",
+        "failure-domain.beta.kubernetes.io/zone",
+    )
+    rack_label: Text = "kernmesh.io/rack"
+    probers: Text | None = "kernmesh.io/prober=true"
+    namespace: str | None = None
+    opt_in: Text | None = "kernmesh.io/probe=true"
+    keep: Text | None = None
+
+
+class Sources(Struct, frozen=True, forbid_unknown_fields=True):
+    """Where members come from, besides `inventory`."""
+
+    kubernetes: Kubernetes | None = None
 
 
 class TopologyRules(Struct, frozen=True, forbid_unknown_fields=True):
@@ -112,11 +139,13 @@ class MeshConfig(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ControllerConfig(Struct, frozen=True, forbid_unknown_fields=True):
-    """The whole of controller.yaml. `inventory` is a file of nodes, `pinglist` one whose groups
-    every agent gets besides; both are looked at each `refresh`. `setting` is every agent's, its
-    labels zone and rack are put in for each."""
+    """The whole of controller.yaml. `inventory` is a file of nodes, `source` what else there is to
+    have members from; both count. `pinglist` is a file whose groups every agent gets besides. Files
+    are looked at each `refresh`. `setting` is every agent's, its labels zone and rack are put in
+    for each."""
 
-    inventory: Text
+    inventory: Text | None = None
+    source: Sources = Sources()
     server: ControllerServer = ControllerServer()
     pinglist: Text | None = None
     refresh: Duration = Duration("10s")
@@ -126,6 +155,9 @@ class ControllerConfig(Struct, frozen=True, forbid_unknown_fields=True):
     mesh: MeshConfig = MeshConfig()
 
     def faults(self) -> Iterator[Fault]:
+        if self.inventory is None and self.source.kubernetes is None:
+            problem = "is missing, want a file of nodes here, or source.kubernetes"
+            yield Fault(("inventory",), problem, also=(("source",),))
         if self.refresh < SHORTEST_REFRESH:
             yield Fault(("refresh",), "too short", self.refresh, f"at least {SHORTEST_REFRESH}")
 

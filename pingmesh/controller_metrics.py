@@ -9,12 +9,17 @@ from exporter.metrics.table import FastFamily, Shape
 
 
 class Figures(NamedTuple):
-    """One moment's. `ages`: seconds since each source was read well; `away`: sources that cannot
+    """One moment's. `opted_in` pods are probed besides, but for those `unprobed`. `left_out`: by
+    source and reason. `ages`: seconds since each source was read well; `away`: sources that cannot
     be read. `build_seconds` None: nothing was built yet."""
 
     members: int
     racks: int
     uncovered: int
+    opted_in: int
+    unprobed: int
+    left_out: Mapping[tuple[str, str], int]
+    unreadable: int
     build_seconds: float | None
     builds: int
     ages: Mapping[str, float]
@@ -29,6 +34,25 @@ _UNCOVERED = Shape(
     "gauge",
     "kernmesh_controller_uncovered_rack_pairs",
     "Pairs of racks that nobody probes, because max_targets leaves no room.",
+)
+_OPTED_IN = Shape(
+    "gauge", "kernmesh_controller_pods_opted_in", "Pods without an agent that agents probe."
+)
+_UNPROBED = Shape(
+    "gauge",
+    "kernmesh_controller_pods_unprobed",
+    "Pods that opted in and that no prober on another node has room for.",
+)
+_LEFT_OUT = Shape(
+    "gauge",
+    "kernmesh_controller_left_out",
+    "Nodes and pods that are no members, and why.",
+    ["source", "reason"],
+)
+_UNREADABLE = Shape(
+    "counter",
+    "kernmesh_controller_unreadable_objects_total",
+    "Answers of the Kubernetes API that were no nodes or pods.",
 )
 _BUILD = Shape(
     "gauge", "kernmesh_controller_build_seconds", "Time that the last change of members took."
@@ -67,6 +91,12 @@ class ControllerCollector:
         yield FastFamily.of(_MEMBERS, {(): float(now.members)})
         yield FastFamily.of(_RACKS, {(): float(now.racks)})
         yield FastFamily.of(_UNCOVERED, {(): float(now.uncovered)})
+        yield FastFamily.of(_OPTED_IN, {(): float(now.opted_in)})
+        yield FastFamily.of(_UNPROBED, {(): float(now.unprobed)})
+        if now.left_out:
+            rows = {key: float(count) for key, count in now.left_out.items()}
+            yield FastFamily.of(_LEFT_OUT, rows)
+        yield FastFamily.of(_UNREADABLE, {(): float(now.unreadable)})
         if now.build_seconds is not None:
             yield FastFamily.of(_BUILD, {(): now.build_seconds})
         yield FastFamily.of(_BUILDS, {(): float(now.builds)})

@@ -5,9 +5,10 @@ marked stale. A member that cannot be probed is left out and named. Knows no top
 """
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Protocol
+from types import MappingProxyType
+from typing import Annotated, Literal, Protocol
 
 from msgspec import Meta, Struct
 
@@ -73,13 +74,33 @@ class InventoryFile(Struct, frozen=True, forbid_unknown_fields=True):
                     yield Fault(path, f"is an address of {first} already", address)
 
 
+Network = Literal["nodes", "pods"]
+"""Who may probe whom: nodes' addresses, or pods'."""
+
+
+class NotYet(KernmeshError):
+    """A source that watches has not been told yet who is there."""
+
+
 class Source(Protocol):
     """Where members come from. A source that watches keeps what it has seen and answers from
     that; one that polls reads here."""
 
     @property
     def name(self) -> str:
-        """For log lines and metrics: "file", "kubernetes"."""
+        """For log lines and metrics: "file", "kubernetes nodes"."""
+
+    @property
+    def network(self) -> Network:
+        """Which its members are on."""
+
+    @property
+    def stale(self) -> str:
+        """Why what was read last may be out of date, "" while it is not."""
+
+    @property
+    def left_out(self) -> Mapping[str, int]:
+        """How many of those that were read last are no members, by reason."""
 
     def read(self) -> Sequence[Member] | None:
         """All members now; None where nothing has changed since the last read. Called in a
@@ -90,6 +111,9 @@ class FileSource:
     """An inventory.yaml, read again when its stat changes."""
 
     name = "file"
+    network: Network = "nodes"
+    stale = ""  # whatever is wrong is raised
+    left_out: Mapping[str, int] = MappingProxyType({})  # whatever is wrong is an error
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -122,54 +146,78 @@ class Roll:
     """The members of all sources as they were last read."""
 
     def __init__(self, sources: Sequence[Source], clock: Clock) -> None:
-        self._sources = sources
+        self.sources = sources
         self._clock = clock
         self._found: dict[str, Sequence[Member]] = {}
         self._read_at: dict[str, float] = {}
         self.errors: dict[str, KernmeshError] = {}
         """Why a source is away, by its name; empty while all can be read."""
-        self.doubles: tuple[str, ...] = ()
+        self.doubles: dict[Network, tuple[str, ...]] = {}
         """Names that two sources have; the first source's count."""
 
     def look(self) -> bool:
         """Reads all sources; whether anything is different now."""
         changed = False
-        for source in self._sources:
+        for source in self.sources:
             try:
                 found = source.read()
             except KernmeshError as error:
-                before = self.errors.get(source.name)
-                self.errors[source.name] = error
-                if before is None or _line(before) != _line(error):
-                    log.error("members of source %s stay: %s", source.name, _line(error))
+                self._away(source, error)
                 continue
-            if self.errors.pop(source.name, None):
-                log.info("source %s is back", source.name)
-            self._read_at[source.name] = self._clock.monotonic()
             if found is not None and found != self._found.get(source.name):
                 self._found[source.name] = found
                 changed = True
+            if source.stale:
+                self._away(source, KernmeshError(source.stale))
+                continue
+            before = self.errors.pop(source.name, None)
+            if before is not None and not isinstance(before, NotYet):
+                log.info("source %s is back", source.name)
+            self._read_at[source.name] = self._clock.monotonic()
         return changed
+
+    def _away(self, source: Source, error: KernmeshError) -> None:
+        before = self.errors.get(source.name)
+        self.errors[source.name] = error
+        if (before is None or _line(before) != _line(error)) and not isinstance(error, NotYet):
+            log.error("members of source %s stay: %s", source.name, _line(error))
+
+    def waiting(self, network: Network) -> bool:
+        """Whether some source of this network has never said who is there."""
+        return any(
+            source.network == network and source.name not in self._found for source in self.sources
+        )
 
     @property
     def names(self) -> list[str]:
-        return [source.name for source in self._sources]
+        return [source.name for source in self.sources]
 
     @property
     def problems(self) -> dict[str, str]:
         """One line per source that is away."""
         return {name: _line(error) for name, error in self.errors.items()}
 
-    def members(self) -> list[Member]:
+    def members(self, network: Network = "nodes") -> list[Member]:
         """Of all sources, each name once."""
         by_name: dict[str, Member] = {}
         twice = []
-        for source in self._sources:
-            for each in self._found.get(source.name, ()):
+        for source in self.sources:
+            for each in self._found.get(source.name, ()) if source.network == network else ():
                 if by_name.setdefault(each.name, each) is not each:
                     twice.append(each.name)
-        self.doubles = tuple(twice)
+        self.doubles[network] = tuple(twice)
         return list(by_name.values())
+
+    def left_out(self) -> dict[tuple[str, str], int]:
+        """By source and reason."""
+        found = {
+            (source.name, reason): count
+            for source in self.sources
+            for reason, count in source.left_out.items()
+        }
+        if twice := sum(map(len, self.doubles.values())):
+            found["all", "name in two sources"] = twice
+        return found
 
     def ages(self) -> dict[str, float]:
         """Seconds since each source was last read well; without those that never were."""

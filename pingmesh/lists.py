@@ -7,8 +7,9 @@ alike. Knows no HTTP.
 
 import hashlib
 import json
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple
 
 from msgspec import NODEFAULT, Struct
 from msgspec.structs import fields
@@ -23,18 +24,27 @@ _FAMILY = {"ip4": 2, "ip6": 10}  # AF_INET, AF_INET6 on Linux
 
 
 class Shared(NamedTuple):
-    """What all lists have in common. `custom` groups are every agent's, by key."""
+    """What all lists have in common. `custom` groups are every agent's, by key. `type_` is what
+    agents are to each other."""
 
     setting: Setting = Setting()
     probing: Probing = Probing()
     custom: Mapping[str, Group] = {}
+    type_: Literal["NodeIP", "PodIP"] = "NodeIP"
 
 
 class Lists:
     """All lists of one topology, made when asked for; only digests are kept. `before` lends what
-    was written about racks that are the same."""
+    was written about racks that are the same. `besides` are pods that an agent probes outside the
+    topology, by its name: always by icmp, and as with custom targets no rack is blamed for them."""
 
-    def __init__(self, topology: Topology, shared: Shared, before: "Lists | None" = None) -> None:
+    def __init__(
+        self,
+        topology: Topology,
+        shared: Shared,
+        before: "Lists | None" = None,
+        besides: Mapping[str, Sequence[Ties]] = MappingProxyType({}),
+    ) -> None:
         self.topology = topology
         self.shared = shared
         same = before is not None and before.shared == shared
@@ -45,7 +55,9 @@ class Lists:
             self._quoted = {}
         self._lines: dict[int, tuple[Ties, str]] = {}
         self._everybodys: dict[str, Any] = plain(shared.setting)
+        self._besides = besides
         self._taken = {str(id_) for id_ in topology.racks}
+        self._taken |= {_besides_key(tie.rack) for ties in besides.values() for tie in ties}
         self._tail = "".join(
             f"  {json.dumps(self._custom_key(key))}: {json.dumps(plain(group))}\n"
             for key, group in shared.custom.items()
@@ -74,8 +86,12 @@ class Lists:
                 if tie.rack != own:
                     self._lines[id(tie)] = known
             pieces.append(known[1])
+        besides = self._besides.get(name, ())
+        for tie in besides:
+            group = json.dumps(self._besides_group(tie))
+            pieces.append(f"  {json.dumps(_besides_key(tie.rack))}: {group}\n")
         pieces.append(self._tail)
-        if not ties and not self._tail:
+        if not ties and not besides and not self._tail:
             pieces[0] = pieces[0].replace("\nmesh:\n", "\nmesh: {}\n")
         return "".join(pieces).encode()
 
@@ -85,6 +101,8 @@ class Lists:
         mesh: dict[str, Any] = {}
         for id_, members in topology.ties(name):
             mesh[str(id_)] = self._group(id_) | {"ips": [self._address(each) for each in members]}
+        for tie in self._besides.get(name, ()):
+            mesh[_besides_key(tie.rack)] = self._besides_group(tie)
         for key, group in self.shared.custom.items():
             mesh[self._custom_key(key)] = plain(group)
         whole = {"setting": self._setting(topology.member(name)), "mesh": mesh}
@@ -105,13 +123,18 @@ class Lists:
 
     def _group(self, id_: RackId) -> dict[str, Any]:
         probing = self.shared.probing
-        found: dict[str, Any] = {"name": str(id_), "type": "NodeIP", "probe": probing.probe}
+        found: dict[str, Any] = {"name": str(id_), "type": self.shared.type_}
+        found["probe"] = probing.probe
         if probing.port is not None:
             found["port"] = probing.port
         if probing.payload:
             found["payload"] = probing.payload
         found["labels"] = labels_of(id_)
         return found
+
+    def _besides_group(self, tie: Ties) -> dict[str, Any]:
+        ips = [self._address(each) for each in tie.members]
+        return {"name": _besides_key(tie.rack), "type": "PodIP", "probe": "icmp", "ips": ips}
 
     def _setting(self, member: Member) -> dict[str, Any]:
         labels = dict(self.shared.setting.labels) | labels_of(member.rack_id)
@@ -124,6 +147,10 @@ class Lists:
         while key in self._taken:
             key += " (custom)"
         return key
+
+
+def _besides_key(id_: RackId) -> str:
+    return f"opted in: {id_}"
 
 
 def address_of(member: Member, setting: Setting) -> str:

@@ -1,4 +1,5 @@
-"""The mesh, read again and again, and served: /mesh, /mesh.json, and what was named as metrics.
+"""Each network's mesh, read again and again, and served: /mesh and /mesh.json, for pods /mesh/pods
+and /mesh/pods.json, and what was named as metrics.
 
 A reading is made in a thread and replaced as a whole; pages only show the last one.
 """
@@ -6,7 +7,8 @@ A reading is made in a thread and replaced as a whole; pages only show the last 
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from typing import Any
 
 import msgspec
 from prometheus_client import Metric
@@ -31,40 +33,50 @@ _FAULTS = Shape(
     "gauge",
     "kernmesh_mesh_fault",
     "1: the last reading of the mesh names this fault; `members` are joined by a space.",
-    ["kind", "members"],
+    ["network", "kind", "members"],
 )
 _AGENTS = Shape(
     "gauge",
     "kernmesh_mesh_agents",
     "Agents that the last reading of the mesh has results of (heard), or not (silent).",
-    ["state"],
+    ["network", "state"],
 )
 _CELLS = Shape(
     "gauge",
     "kernmesh_mesh_rack_pairs",
     "Ordered pairs of racks by the colour that the last reading of the mesh gave them.",
-    ["colour"],
+    ["network", "colour"],
 )
-_STAMP = Shape("gauge", "kernmesh_mesh_reading_timestamp_seconds", "When the mesh was read last.")
+_STAMP = Shape(
+    "gauge", "kernmesh_mesh_reading_timestamp_seconds", "When the mesh was read last.", ["network"]
+)
 _TOOK = Shape(
-    "gauge", "kernmesh_mesh_reading_seconds", "Time that the last reading took, results included."
+    "gauge",
+    "kernmesh_mesh_reading_seconds",
+    "Time that the last reading took, results included.",
+    ["network"],
 )
-_UP = Shape("gauge", "kernmesh_mesh_results_up", "Whether results could be had at all.")
+_UP = Shape(
+    "gauge", "kernmesh_mesh_results_up", "Whether results could be had at all.", ["network"]
+)
 
 log = logging.getLogger(__name__)
 
 
 class MeshWatch:
-    """`lists()` are the current ones; `stale()` is why members may be out of date."""
+    """One network's. `lists()` are the current ones, None where there are none; `stale()` is why
+    members may be out of date; `path` is where it is served."""
 
     def __init__(
         self,
+        path: str,
         config: MeshConfig,
         lists: Callable[[], Lists | None],
         stale: Callable[[], str | None],
         clock: Clock,
         version: str,
     ) -> None:
+        self._path = path
         self._config = config
         self._lists = lists
         self._stale = stale
@@ -107,6 +119,7 @@ class MeshWatch:
     async def _read(self, config: MeshConfig, results: Results) -> None:
         lists = self._lists()
         if lists is None:
+            self.reading = None
             return
         started = self._clock.monotonic()
         asked = await in_thread(lambda: _asked(lists), "mesh")
@@ -145,11 +158,27 @@ class MeshWatch:
             reports=reports,
         )
 
+    def samples(self) -> Iterator[tuple[Shape, tuple[str, ...], float]]:
+        """Of the last reading; nothing before there was one."""
+        reading = self.reading
+        if reading is None:
+            return
+        yield _STAMP, (), reading.at
+        yield _UP, (), float(reading.problem is None)
+        if self._took is not None:
+            yield _TOOK, (), self._took
+        yield _AGENTS, ("heard",), float(len(reading.reports))
+        yield _AGENTS, ("silent",), float(len(reading.silent))
+        colours = Counter(cell.colour for line in reading.racks.cells for cell in line)
+        for colour, count in colours.items():
+            yield _CELLS, (colour,), float(count)
+        for fault in reading.faults:
+            yield _FAULTS, (fault.kind, " ".join(fault.members)), 1.0
+
     def routes(self) -> list[BaseRoute]:
         return [
-            Route("/", lambda _: RedirectResponse("/mesh", 307)),
-            Route("/mesh", self._page),
-            Route("/mesh.json", self._json),
+            Route(self._path, self._page),
+            Route(f"{self._path}.json", self._json),
         ]
 
     async def _page(self, request: Request) -> Response:
@@ -157,7 +186,7 @@ class MeshWatch:
 
         def render() -> str:
             sheet = choose(reading, _asking(request))[1] if reading else None
-            return mesh_page(reading, sheet, stale, self._version)
+            return mesh_page(reading, sheet, stale, self._version, f"{self._path}.json")
 
         try:
             page = await in_thread(render, "page")
@@ -181,22 +210,33 @@ class MeshWatch:
             return PlainTextResponse(f"{error.args[0]}\n", 404)
         return Body(body, headers={"cache-control": "no-store"}, media_type="application/json")
 
+
+class Meshes:
+    """Of all networks, by name: `watches` each begin again when `configure` says something else."""
+
+    def __init__(self, watches: Mapping[str, MeshWatch]) -> None:
+        self._watches = watches
+
+    def configure(self, config: MeshConfig) -> None:
+        for watch in self._watches.values():
+            watch.configure(config)
+
+    def tasks(self) -> list[Coroutine[Any, Any, None]]:
+        return [watch.run() for watch in self._watches.values()]
+
+    def routes(self) -> list[BaseRoute]:
+        first = Route("/", lambda _: RedirectResponse("/mesh", 307))
+        return [first, *(route for watch in self._watches.values() for route in watch.routes())]
+
     def collect(self) -> Iterable[Metric]:
-        reading = self.reading
-        if reading is None:
-            return
-        yield FastFamily.of(_STAMP, {(): reading.at})
-        yield FastFamily.of(_UP, {(): float(reading.problem is None)})
-        if self._took is not None:
-            yield FastFamily.of(_TOOK, {(): self._took})
-        agents = {("heard",): len(reading.reports), ("silent",): len(reading.silent)}
-        yield FastFamily.of(_AGENTS, {state: float(count) for state, count in agents.items()})
-        colours = Counter(cell.colour for line in reading.racks.cells for cell in line)
-        yield FastFamily.of(_CELLS, {(colour,): float(n) for colour, n in colours.items()})
-        if reading.faults:
-            yield FastFamily.of(
-                _FAULTS, {(f.kind, " ".join(f.members)): 1.0 for f in reading.faults}
-            )
+        rows: dict[int, dict[tuple[str, ...], float]] = {}
+        shapes = (_STAMP, _UP, _TOOK, _AGENTS, _CELLS, _FAULTS)
+        for network, watch in self._watches.items():
+            for shape, labels, value in watch.samples():
+                rows.setdefault(shapes.index(shape), {})[network, *labels] = value
+        for index, shape in enumerate(shapes):
+            if index in rows:
+                yield FastFamily.of(shape, rows[index])
 
 
 def _asked(lists: Lists) -> Asked:

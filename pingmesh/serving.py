@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from pingmesh.lists import Lists
+from pingmesh.networks import Networks
 
 PREFIX = "/pinglist/"
 YAML_TYPE = b"application/yaml"
@@ -21,14 +21,14 @@ _COMMON = [(b"vary", b"accept, accept-encoding"), (b"cache-control", b"no-cache"
 
 
 class Pinglists:
-    """In front of `app`, which gets all other paths. `lists()` None: they are not known yet.
-    `stale()` is why the members may be out of date, None while they are not."""
+    """In front of `app`, which gets all other paths. `networks()` are the current ones; `stale()`
+    is why the members may be out of date, None while they are not."""
 
     def __init__(
-        self, app: ASGIApp, lists: Callable[[], Lists | None], stale: Callable[[], str | None]
+        self, app: ASGIApp, networks: Callable[[], Networks], stale: Callable[[], str | None]
     ) -> None:
         self._app = app
-        self._lists = lists
+        self._networks = networks
         self._stale = stale
         self.served: Counter[int] = Counter()
         """Answers by status."""
@@ -50,11 +50,12 @@ class Pinglists:
     ) -> tuple[Message, bytes]:
         if method not in ("GET", "HEAD"):
             return _text(405, "GET or HEAD it is", (b"allow", b"GET, HEAD"))
-        lists = self._lists()
-        if lists is None:
+        networks = self._networks()
+        lists = networks.of(name)
+        if lists is None and networks.waiting:
             return _text(503, "the members are not known yet", (b"retry-after", b"5"))
-        if name not in lists.topology:
-            return _text(404, f"no node {name!r} in the inventory")
+        if lists is None:
+            return _text(404, f"no node {name!r} among the members")
         accept, encoding, held = "", "", b""
         for key, value in headers:
             if key == b"if-none-match":

@@ -31,14 +31,16 @@ class RackId(NamedTuple):
 
 
 class Member(NamedTuple):
-    """One agent. `addresses` are numeric, in order of preference. Members of one `host` never
-    probe each other ("": it is a host of its own)."""
+    """Who is probed. `addresses` are numeric, in order of preference. Members of one `host` never
+    probe each other ("": it is a host of its own). One that is no `agent` probes nobody and is in
+    no topology."""
 
     name: str
     zone: str
     rack: str
     addresses: tuple[str, ...]
     host: str = ""
+    agent: bool = True
 
     @property
     def rack_id(self) -> RackId:
@@ -87,7 +89,7 @@ class Rack:
 
     @cached_property
     def ring(self) -> tuple[Member, ...]:
-        return tuple(sorted(self.members, key=lambda each: (_place(each.name), each.name)))
+        return tuple(sorted(self.members, key=lambda each: (place_of(each.name), each.name)))
 
     @cached_property
     def positions(self) -> Mapping[str, int]:
@@ -113,7 +115,7 @@ class Rack:
         held = {each.name: slot for slot, each in enumerate(self.slots)}
         if len(held) < len(self.members):
             for each in self.members:
-                held.setdefault(each.name, _place(each.name) % len(self.slots))
+                held.setdefault(each.name, place_of(each.name) % len(self.slots))
         return held
 
     def at(self, slot: int) -> Ties:
@@ -170,7 +172,7 @@ class Topology:
             count += len(ordered)
         if count != len(self._rack_of):
             raise ValueError("two members have one name")
-        self._order = sorted(self.racks, key=lambda id_: (_place(_key(id_)), id_))
+        self._order = sorted(self.racks, key=lambda id_: (place_of(_key(id_)), id_))
         self._plans: dict[RackId, Plan] = {}
         self._columns: dict[tuple[str, int], tuple[Ties, ...]] = {}
         if before and rules == before.rules and before.racks.keys() == self.racks.keys():
@@ -336,7 +338,8 @@ def _key(id_: RackId) -> str:
     return f"{id_.zone}\0{id_.rack}"
 
 
-def _place(name: str) -> int:
+def place_of(name: str) -> int:
+    """Where it stands among others: a hash of 64 bits that is the same everywhere."""
     return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest())
 
 

@@ -1,4 +1,4 @@
-"""`kernmesh check`: every file that an agent would read, without privilege."""
+"""`kernmesh check`: every file that an agent, or a controller, would read, without privilege."""
 
 import argparse
 import sys
@@ -10,9 +10,27 @@ from exporter.errors import ConfigError, Problem
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     config_flag(parser)
+    parser.add_argument(
+        "--controller", type=Path, metavar="FILE", help="controller.yaml, instead of an agent's"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
+    problems = _of_agent(arguments) if arguments.controller is None else _of_controller(arguments)
+    for problem in problems:
+        print(problem, file=sys.stderr)
+    if not problems:
+        print("ok")
+    return 1 if problems else 0
+
+
+def _of_controller(arguments: argparse.Namespace) -> list[Problem]:
+    from pingmesh.controller_check import check_controller
+
+    return list(check_controller(arguments.controller))
+
+
+def _of_agent(arguments: argparse.Namespace) -> list[Problem]:
     from exporter.config import AgentConfig, load_agent
     from exporter.ebpf.selection import check_all
     from exporter.pressure.annotations import check_policy
@@ -31,8 +49,4 @@ def run(arguments: argparse.Namespace) -> int:
         problems += error.problems
         config = AgentConfig()  # what is shipped is checked all the same
     problems += check_all(config.ebpf)
-    for problem in problems:
-        print(problem, file=sys.stderr)
-    if not problems:
-        print("ok")
-    return 1 if problems else 0
+    return problems

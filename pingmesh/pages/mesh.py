@@ -17,6 +17,8 @@ TEMPLATE = Path(__file__).with_name("mesh.html.j2")
 MOST_RACKS = 60
 """More of them are shown zone by zone: a heat map of 200 × 200 is no page."""
 MOST_SILENT = 50
+TOP = "?"
+"""The same page, asked for nothing in particular."""
 MARKS = {"green": "", "yellow": "▲", "red": "■", "none": "?", "blank": ""}
 
 
@@ -64,7 +66,7 @@ def choose(reading: Reading, asking: Asking) -> tuple[Matrix, Sheet]:
         if len(ids) > MOST_RACKS:
             up = "?" + urlencode({"zone": source.zone, "to_zone": target.zone})
         title = f"Nodes of {source} to nodes of {target}"
-        return matrix, _sheet(title, matrix, None, up or "/mesh")
+        return matrix, _sheet(title, matrix, None, up or TOP)
     if asking.zone is not None or asking.to_zone is not None:
         zones = {id_.zone for id_ in reading.topology.racks}
         for zone in (asking.zone, asking.to_zone):
@@ -72,14 +74,21 @@ def choose(reading: Reading, asking: Asking) -> tuple[Matrix, Sheet]:
                 raise NoSuchPlace(f"no zone {zone!r} in the mesh")
         matrix = _part(reading, asking.zone or "", asking.to_zone or "")
         title = f"Racks of zone {asking.zone} to racks of zone {asking.to_zone}"
-        return matrix, _sheet(title, matrix, "rack", "/mesh")
+        return matrix, _sheet(title, matrix, "rack", TOP)
     if len(ids) > MOST_RACKS:
         return reading.racks, _sheet("Zone to zone", reading.zones, "zone", "")
     return reading.racks, _sheet("Rack to rack", reading.racks, "rack", "")
 
 
-def mesh_page(reading: Reading | None, sheet: Sheet | None, stale: str | None, version: str) -> str:
-    """The whole page as HTML; every value is escaped. `reading` None: there was none yet."""
+def mesh_page(
+    reading: Reading | None,
+    sheet: Sheet | None,
+    stale: str | None,
+    version: str,
+    as_json: str = "/mesh.json",
+) -> str:
+    """The whole page as HTML; every value is escaped. `reading` None: there was none yet. `as_json`
+    is where it is JSON."""
     silent = reading.silent if reading else ()
     return render(
         TEMPLATE,
@@ -87,6 +96,7 @@ def mesh_page(reading: Reading | None, sheet: Sheet | None, stale: str | None, v
         sheet=sheet,
         stale=stale,
         version=version,
+        as_json=as_json,
         members=len(reading.topology) if reading else 0,
         racks=len(reading.topology.racks) if reading else 0,
         heard=len(reading.reports) if reading else 0,

@@ -30,6 +30,7 @@ from pingmesh.controller_config import (
     load_controller,
 )
 from pingmesh.lists import Lists, Shared
+from pingmesh.networks import Networks
 from pingmesh.pinglist import Expect, Group, Setting, read_pinglist, targets
 from pingmesh.serving import Pinglists
 from pingmesh.topology import Member, Topology
@@ -80,7 +81,8 @@ def ask(
 
     raw = [(k.replace("_", "-").encode(), v.encode()) for k, v in headers.items()]
     scope = {"type": "http", "path": path, "method": method, "headers": raw}
-    app = Pinglists(behind, lambda: found if known else None, lambda: stale)
+    networks = Networks(found, waiting=False) if known else Networks()
+    app = Pinglists(behind, lambda: networks, lambda: stale)
     asyncio.run(app(scope, receive, send))
     start, body = sent
     answered = {k.decode(): v.decode() for k, v in start["headers"]}
@@ -221,7 +223,7 @@ def test_json_is_for_those_who_prefer_it(accept: str, type_: str) -> None:
 
 def test_who_is_no_member_and_who_is_too_early_are_told() -> None:
     gone = ask("/pinglist/nobody")
-    assert (gone.status, gone.body) == (404, b"no node 'nobody' in the inventory\n")
+    assert (gone.status, gone.body) == (404, b"no node 'nobody' among the members\n")
     early = ask("/pinglist/n0", known=False)
     assert (early.status, early.headers["retry-after"]) == (503, "5")
     assert ask("/pinglist/n0", "POST").status == 405

@@ -1,13 +1,13 @@
 """Who is there: a file of nodes; what was said last stays while its source is away."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
 
 from exporter.errors import ConfigError, KernmeshError
 from exporter.testing import FakeClock
-from pingmesh.inventory import FileSource, Roll, read_inventory
+from pingmesh.inventory import FileSource, Network, Roll, read_inventory
 from pingmesh.topology import Member
 
 A = Member("a", "z1", "r1", ("10.0.0.1", "fd00::1"))
@@ -24,6 +24,9 @@ class Told:
 
     def __init__(self, name: str, *members: Member) -> None:
         self.name = name
+        self.network: Network = "nodes"
+        self.stale = ""
+        self.left_out: Mapping[str, int] = {}
         self.members: Sequence[Member] | None = members
         self.error: KernmeshError | None = None
 
@@ -106,7 +109,8 @@ def test_of_two_sources_the_first_s_word_on_a_name_counts() -> None:
     roll = Roll([Told("one", A), Told("two", other, B)], FakeClock())
     roll.look()
     assert roll.members() == [A, B]
-    assert roll.doubles == ("a",)
+    assert roll.doubles == {"nodes": ("a",)}
+    assert roll.left_out() == {("all", "name in two sources"): 1}
 
 
 def test_a_source_that_is_away_does_not_keep_another_from_being_read() -> None:
