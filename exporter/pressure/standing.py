@@ -71,7 +71,7 @@ def look(node: Object, manager: str, marks: Marks, names: Collection[str] = ()) 
     there += [Field("annotation", key) for key in annotations]
     if condition is not None:
         there.append(Field("condition", CONDITION))
-    taints = _map(node.get("spec")).get("taints")
+    spec = _map(node.get("spec"))
     return Standing(
         str(meta.get("name", "")),
         str(meta.get("uid", "")),
@@ -81,7 +81,7 @@ def look(node: Object, manager: str, marks: Marks, names: Collection[str] = ()) 
         annotations,
         condition,
         since,
-        taints if isinstance(taints, list) else None,
+        _maps(spec["taints"]) if isinstance(spec.get("taints"), list) else None,
         frozenset(ours),
         {each: others.get(each, UNKNOWN_OWNER) for each in there if each not in ours},
     )
@@ -92,7 +92,7 @@ def _owners(entries: Any, manager: str) -> tuple[set[Field], dict[Field, str]]:
     apply and an update by one name are two managers; ours only patches taints."""
     ours: set[Field] = set()
     others: dict[Field, str] = {}
-    for entry in entries if isinstance(entries, list) else ():
+    for entry in _maps(entries):
         by = str(entry.get("manager", UNKNOWN_OWNER))
         own = by == manager and entry.get("operation") == "Apply"
         for found in _fields(entry.get("fieldsV1")):
@@ -117,12 +117,16 @@ def _fields(fields: Any) -> Iterator[Field]:
 
 
 def _condition(conditions: Any) -> tuple[Condition | None, str]:
-    for each in conditions if isinstance(conditions, list) else ():
+    for each in _maps(conditions):
         if each.get("type") == CONDITION:
-            found = Condition(each.get("status"), each.get("reason", ""), each.get("message", ""))
+            found = Condition(*(each.get(name, "") for name in Condition._fields))
             return found, str(each.get("lastTransitionTime") or "")
     return None, ""
 
 
 def _map(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
+
+
+def _maps(value: Any) -> list[dict[str, Any]]:
+    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []

@@ -35,6 +35,22 @@ HOT: Mapping[str, Level] = {"cpu": "pressed", "mem": "calm"}
 CALM: Mapping[str, Level] = {"cpu": "calm", "mem": "calm"}
 
 
+ANYTHING = st.recursive(
+    st.none() | st.integers() | st.text(max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=2)
+        | st.dictionaries(
+            st.sampled_from(
+                ["f:metadata", "f:labels", "f:status", "f:conditions", "type", "key", CPU]
+            ),
+            inner,
+            max_size=3,
+        )
+    ),
+    max_leaves=6,
+)
+
+
 def planned(found: Object, want: Wanted, marks: Marks = MARKS) -> Plan:
     return plan(look(found, OURS, marks, ["cpu_usage_avg_5m"]), want, marks, WALL)
 
@@ -243,6 +259,30 @@ def test_what_our_labels_say_is_pressed_and_nobody_else_s() -> None:
 def test_a_node_that_is_not_as_nodes_are_has_nothing_standing(broken: dict[str, Any]) -> None:
     found = look(broken, OURS, MARKS)
     assert (found.labels, found.condition, found.ours) == ({}, None, frozenset())
+
+
+def likely(*keys: str) -> st.SearchStrategy[Any]:
+    """A map of some of these keys to anything."""
+    return st.fixed_dictionaries({}, optional=dict.fromkeys(keys, ANYTHING)) | ANYTHING
+
+
+@given(
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "metadata": likely("labels", "annotations", "name", "uid")
+            | st.fixed_dictionaries(
+                {"managedFields": st.lists(likely("manager", "operation", "fieldsV1"), max_size=2)}
+            ),
+            "spec": likely("taints"),
+            "status": st.fixed_dictionaries(
+                {"conditions": st.lists(likely("status") | st.just({"type": CONDITION}))}
+            ),
+        },
+    )
+)
+def test_whatever_a_node_is_there_is_a_plan_for_it(found: Object) -> None:
+    json.dumps(planned(found, wanted(HOT, MARKS, heartbeat=NOW)).body)
 
 
 def test_of_ten_thousand_labels_only_those_that_matter_are_kept() -> None:
