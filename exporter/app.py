@@ -18,6 +18,7 @@ from exporter.memory import give_back
 from exporter.metrics.process import register_self
 from exporter.pages.landing import DEFAULT_LINKS, CollectorRow, Status
 from exporter.parts.actuating import ActuatorPart
+from exporter.parts.interference import InterferencePart
 from exporter.parts.part import Part
 from exporter.parts.pressure import PressurePart
 from exporter.parts.probing import ProbingPart
@@ -49,15 +50,31 @@ class Agent(Role[AgentConfig]):
         self._first = config  # what only a restart changes is as it says
         self._started = self.clock.monotonic()
         self._not_ready: str | None = "programs are being loaded"
-        self._programs = ProgramsPart(config, self.clock, options.host, self.registry)
-        self._usage = UsagePart(config, self.clock, options.host)
+        self._interference = InterferencePart(
+            config,
+            self.clock,
+            options.host,
+            lambda: self._actuator,
+            lambda program, name: self._programs.map_of(program, name),
+        )
+        self._programs = ProgramsPart(
+            config, self.clock, options.host, self.registry, self._interference.programs
+        )
+        self._usage = UsagePart(config, self.clock, options.host, self._interference.sources)
+        self._interference.watch(self._usage.history)
         self._actuator = ActuatorPart(config, options.host, self._usage.jobs)
         self._parts: tuple[Part, ...] = (
             self._actuator,  # the first to come, the last to go
             self._programs,
             self._usage,
+            self._interference,
             ProbingPart(config, self.clock),
-            PressurePart(config, self.clock, self._usage.history.sampled, lambda: False),
+            PressurePart(
+                config,
+                self.clock,
+                self._usage.history.sampled,
+                self._interference.schedule_wanted,
+            ),
         )
         for part in self._parts:
             self.register(part.collectors())
@@ -82,7 +99,9 @@ class Agent(Role[AgentConfig]):
         start.show(startup.screen(self.status(), start.urls))
 
     def read(self) -> AgentConfig:
-        return load_agent(self.options.config)
+        config = load_agent(self.options.config)
+        self._interference.read(config)
+        return config
 
     async def take(self, now: AgentConfig) -> Mapping[str, object]:
         self._config = now
@@ -123,12 +142,3 @@ class Agent(Role[AgentConfig]):
         yield from super().problems()
         for part in self._parts:
             yield from part.problems()
-        for key in _without_effect(self._config):
-            yield f"{key} is set, and this version does not act on it yet"
-
-
-def _without_effect(config: AgentConfig) -> Iterator[str]:
-    """Sections and keys of the contract that the agent reads and checks, but does not act on."""
-    default = load_agent(None)
-    if config.interference != default.interference:
-        yield "interference"

@@ -9,9 +9,8 @@ from exporter.usage.jobs_file import job_patterns
 
 
 def start_of(config: AgentConfig, host: HostFs = HostFs()) -> Start | None:  # noqa: B008 # a value
-    """None where nothing would be asked: a dry run of the rules that come with the agent is worth
-    no process. Raises ConfigError where usage.jobs_file is bad, KernmeshError where a root or a
-    job cannot be a cgroup's name.
+    """None where nothing would be asked; a dry run asks too, what would be done. Raises ConfigError
+    where usage.jobs_file is bad, KernmeshError where a root or a job cannot be a cgroup's name.
 
     Pods outside of the offline cgroups may be named only where the API says which are offline:
     names from paths tell nothing of annotations."""
@@ -20,7 +19,7 @@ def start_of(config: AgentConfig, host: HostFs = HostFs()) -> Start | None:  # n
     if usage.jobs_in_cgroups:
         patterns = job_patterns(usage.jobs, usage.jobs_file)
         jobs = tuple(pattern.name for pattern in patterns if pattern.movable)
-    if interference.rules is None and interference.dry_run and not jobs:
+    if interference.rules is None and not jobs:
         return None
     start = Start(
         state_dir=usage.state_dir,

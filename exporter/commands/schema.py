@@ -7,6 +7,7 @@ import json
 SCHEMAS = {
     "agent": ("exporter.config", "AgentConfig"),
     "controller": ("pingmesh.controller_config", "ControllerConfig"),
+    "interference": ("exporter.interference.answer", "InterferenceJson"),
     "inventory": ("pingmesh.inventory", "InventoryFile"),
     "mesh": ("pingmesh.mesh_reading", "MeshJson"),
     "pinglist": ("pingmesh.pinglist", "Pinglist"),

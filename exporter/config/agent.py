@@ -177,14 +177,17 @@ class Usage(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Interference(Struct, frozen=True, forbid_unknown_fields=True):
-    """Interference detection. `rules` is a rules file; `dry_run` only says what would be done;
-    `confirm` throttles a suspect briefly to see if it is the cause. `commands` are what a `slo`
-    detector may run, by name, each a program's path and its arguments; none by default."""
+    """Interference detection. `rules` is a rules file, or `default` for the rules that come along;
+    null: nothing is looked for. `dry_run` only says what would be done; `confirm` throttles a
+    suspect briefly to see if it is the cause. `commands` (by name, each a program's path and its
+    arguments) and `urls` are asked what applications say of themselves, for `slo` and app rules;
+    none by default."""
 
     rules: Text | None = None
     dry_run: bool = True
     confirm: bool = False
     commands: dict[Text, Annotated[tuple[Text, ...], Meta(min_length=1)]] = {}
+    urls: tuple[HttpUrl, ...] = ()
 
     def faults(self) -> Iterator[Fault]:
         for name, argv in self.commands.items():
@@ -261,7 +264,7 @@ class Pressure(Struct, frozen=True, forbid_unknown_fields=True):
     def faults(self) -> Iterator[Fault]:
         if self.enabled and self.node is None:
             yield Fault(("node",), "is null", want="the node's name or $NODE_NAME")
-        if self.crane_policy and not _is_zone(self.crane_timezone):
+        if self.crane_policy and not is_zone(self.crane_timezone):
             zone, want = self.crane_timezone, "one of this machine's, such as Asia/Shanghai"
             yield Fault(("crane_timezone",), "unknown time zone", zone, want)
 
@@ -292,7 +295,7 @@ def load_agent(path: Path | None, environ: Mapping[str, str] = os.environ) -> Ag
     return replace(config, pressure=replace(pressure, node=node))
 
 
-def _is_zone(name: str) -> bool:
+def is_zone(name: str) -> bool:
     from zoneinfo import ZoneInfo  # only those who write for crane need it
 
     try:

@@ -8,11 +8,12 @@ given; what its maps mean is the collector's.
 
 import logging
 import threading
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import NamedTuple
 
 from exporter.ebpf.collector import ProgramCollector
+from exporter.ebpf.maps import BpfMap, MapInfo, MapRows
 from exporter.ebpf.selection import Selection
 from exporter.ebpf.spec import Program
 from exporter.ebpf.status import FailedProgram, ProgramsCollector
@@ -39,6 +40,7 @@ class Programs:
     ) -> None:
         self._shown, self._quiet = shown, quiet
         self._changing = threading.Lock()
+        self._reading = threading.Lock()
         self._entries: dict[str, _Entry] = {}
         self._closed = False
         self.closing = False
@@ -107,19 +109,59 @@ class Programs:
         self.outdated = tuple(each for each in refused if each.name in now)
         self._shown.swap(self.running, self.failed)
 
+    def map_of(self, program: str, name: str) -> BpfMap | None:
+        """One map of a program, for who reads it besides the registry; None while that does not
+        run. It is not closed while it is read, and raises BpfError once it is."""
+        for collector in self.running:
+            if collector.name == program and name in collector.loaded.maps:
+                return _Held(self, collector, collector.loaded.maps[name])
+        return None
+
+    @contextmanager
+    def held(self, collector: ProgramCollector) -> Iterator[None]:
+        """Keeps it from being closed. Raises BpfError where it is, or will be at once."""
+        with self._reading:
+            if collector not in self.running:
+                raise BpfError(f"{collector.name}: does not run any more")
+            yield
+
     def close(self) -> None:
         """Detaches and frees all; for good. Waits for the programs that are being loaded."""
         self.closing = True
         with self._changing:
             self._closed = True
+            self.running = ()
             self._shown.swap((), ())
             self._end(entry.collector for entry in self._entries.values())
             self._entries = {}
 
     def _end(self, collectors: Iterable[ProgramCollector]) -> None:
-        with self._quiet():
+        with self._quiet(), self._reading:
             for collector in collectors:
                 collector.loaded.close()
+
+
+class _Held:
+    """A BpfMap."""
+
+    def __init__(self, programs: Programs, collector: ProgramCollector, bpf_map: BpfMap) -> None:
+        self._programs, self._collector, self._map = programs, collector, bpf_map
+
+    @property
+    def info(self) -> MapInfo:
+        return self._map.info
+
+    def read(self) -> MapRows:
+        with self._programs.held(self._collector):
+            return self._map.read()
+
+    def put(self, key: bytes, value: bytes) -> None:
+        with self._programs.held(self._collector):
+            self._map.put(key, value)
+
+    def delete(self, keys: Sequence[bytes]) -> None:
+        with self._programs.held(self._collector):
+            self._map.delete(keys)
 
 
 def _object_state(program: Program) -> tuple[int, ...]:

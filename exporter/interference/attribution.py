@@ -82,6 +82,13 @@ def resource_of(signal: str) -> Resource | None:
     return next((kind for prefix, kind in _PREFIXES.items() if signal.startswith(prefix)), None)
 
 
+def suspect_signals(signal: str) -> frozenset[str]:
+    """What suspects of a finding on this signal are ranked by, of their own."""
+    resource = resource_of(signal)
+    usages = _ANY if resource is None else _USAGES[resource]
+    return frozenset(name for usage in usages for name in usage.signals)
+
+
 class _Pain(NamedTuple):
     """The victim's, by time, and how bad each is: CPI²'s term, −1 to 1. `since` is when it began
     to be bad."""

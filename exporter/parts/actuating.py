@@ -7,22 +7,24 @@ Also keeps online jobs in their cgroups, where that is asked for (usage.jobs_in_
 import asyncio
 import logging
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-from exporter.actuator.client import Actuator
-from exporter.actuator.protocol import Answer, AnyRequest
-from exporter.actuator.wanted import start_of
 from exporter.config import AgentConfig
 from exporter.errors import ConfigError, KernmeshError
 from exporter.hostfs import HostFs
 from exporter.parts.part import Part
 from exporter.role import Start
 from exporter.threads import in_thread
-from exporter.usage.job_cgroups import JobCgroups
 from exporter.usage.jobs import Jobs
+
+if TYPE_CHECKING:
+    from exporter.actuator.client import Actuator
+    from exporter.actuator.protocol import Answer, AnyRequest
+    from exporter.usage.job_cgroups import JobCgroups
 
 log = logging.getLogger(__name__)
 
-_NONE = "no actuator runs: set interference.rules, or interference.dry_run: false"
+_NONE = "no actuator runs: interference.rules is not set"
 
 
 class ActuatorPart(Part):
@@ -35,11 +37,17 @@ class ActuatorPart(Part):
         self._actuator: Actuator | None = None
         self._jobs: JobCgroups | None = None
         self._problem = ""
+        if config.interference.rules is None and not config.usage.jobs_in_cgroups:
+            return  # and nothing is imported
+        from exporter.actuator import client
+        from exporter.actuator.wanted import start_of
+        from exporter.usage import job_cgroups
+
         try:
             start = start_of(config, host)
             if start is None:
                 return
-            actuator = Actuator(start)
+            actuator = client.Actuator(start)
             actuator.start()
         except ConfigError:
             raise
@@ -49,10 +57,12 @@ class ActuatorPart(Part):
             return
         self._actuator = actuator
         if jobs is not None and start.jobs:
-            self._jobs = JobCgroups(jobs, start.jobs, actuator)
+            self._jobs = job_cgroups.JobCgroups(jobs, start.jobs, actuator)
 
-    def ask(self, request: AnyRequest) -> Answer:
+    def ask(self, request: "AnyRequest") -> "Answer":
         """Never raises."""
+        from exporter.actuator.protocol import Answer
+
         if self._actuator is None:
             return Answer(0, failed=True, refused=self._problem or _NONE)
         return self._actuator.ask(request)
@@ -67,9 +77,13 @@ class ActuatorPart(Part):
         old, new = before.interference, now.interference
         if (old.rules is None) != (new.rules is None):
             yield "interference.rules (none before, or none now)"
-        for key in ("dry_run", "commands"):
-            if getattr(old, key) != getattr(new, key):
-                yield f"interference.{key}"
+        if old.commands != new.commands:
+            yield "interference.commands"
+
+    @property
+    def restarts(self) -> int:
+        """Actuators that ended before they were told to."""
+        return max(self._actuator.starts - 1, 0) if self._actuator is not None else 0
 
     def problems(self) -> Iterable[str]:
         if self._problem:

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from msgspec.structs import replace
 
@@ -11,6 +11,8 @@ from exporter.config import AgentConfig, Ebpf
 from exporter.decoders.context import DecodeContext
 from exporter.ebpf import backends, kernel
 from exporter.ebpf.collector import ProgramCollector
+from exporter.ebpf.maps import BpfMap
+from exporter.ebpf.paces import Paces
 from exporter.ebpf.refusals import Refusals
 from exporter.ebpf.running import Programs
 from exporter.ebpf.selection import select
@@ -33,13 +35,23 @@ log = logging.getLogger(__name__)
 
 
 class ProgramsPart(Part):
-    def __init__(self, config: AgentConfig, clock: Clock, host: HostFs, registry: Registry) -> None:
-        """`registry` is asked to hold scrapes off while a program is closed."""
+    def __init__(
+        self,
+        config: AgentConfig,
+        clock: Clock,
+        host: HostFs,
+        registry: Registry,
+        besides: Callable[[], Sequence[str]] = tuple,
+    ) -> None:
+        """`registry` is asked to hold scrapes off while a program is closed. `besides` are programs
+        that another part needs, whether they are configured or not."""
+        self._besides = besides
         self._prefix, self._host = config.ebpf.prefix, host
         self._decoding = DecodeContext.of(host, clock)
         self._shown = ProgramsCollector(self._prefix)
         self._programs = Programs(self._shown, registry.quiet)
         self._hooks: Mapping[str, tuple[str, ...]] = {}
+        self._paces = Paces(clock)
         self._unread: tuple[str, ...] = ()
         self._spans: SpanExport | None = None
         self._spans_to: tuple[str | None, bool] = (None, False)
@@ -50,15 +62,22 @@ class ProgramsPart(Part):
 
     async def configure(self, now: AgentConfig) -> None:
         settings = replace(now.ebpf, prefix=self._prefix)
+        if settings.programs != "all":
+            names = dict.fromkeys((*settings.programs, *self._besides()))
+            settings = replace(settings, programs=tuple(names))
         await in_thread(lambda: self._choose(settings), "programs")
 
     async def run(self, start: Start) -> None:
         while True:
             await asyncio.sleep(UPKEEP_SECONDS)
             try:
-                await in_thread(self._programs.keep_up, "upkeep")
+                await in_thread(self._keep_up, "upkeep")
             except Exception as error:  # what nobody thought of costs this turn, not the agent
                 log.error("upkeep failed", exc_info=error)
+
+    def _keep_up(self) -> None:
+        self._programs.keep_up()
+        self._paces.look(self._programs.running)
 
     def needs_restart(self, before: AgentConfig, now: AgentConfig) -> Iterable[str]:
         if before.ebpf.prefix != now.ebpf.prefix:
@@ -80,11 +99,20 @@ class ProgramsPart(Part):
         """Every program that was asked for: those that run, then those that do not. Asks the kernel
         nothing, so that the loop may call it."""
         on = [
-            ProgramRow(each.name, ", ".join(self._hooks.get(each.name, ())), notes=each.problems)
+            ProgramRow(
+                each.name,
+                ", ".join(self._hooks.get(each.name, ())),
+                notes=each.problems,
+                pace=self._paces.of(each.name),
+            )
             for each in self._programs.running
         ]
         off = [ProgramRow(name, None, reason) for name, reason in self._programs.failed]
         return (*on, *off)
+
+    def map_of(self, program: str, name: str) -> BpfMap | None:
+        """None while that program does not run. Any thread may ask."""
+        return self._programs.map_of(program, name)
 
     def running(self) -> int:
         """How many do."""

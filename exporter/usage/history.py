@@ -7,7 +7,7 @@ copying a window takes. Windows themselves are pure and are reckoned outside it.
 import asyncio
 import logging
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 
 from exporter.clock import Clock
@@ -92,6 +92,8 @@ class History:
         self._state: StateDir | None = None
         self._shown: tuple[float, Mapping[str, float]] = 0.0, {}
         self._closed = False
+        self.after_tick: list[Callable[[TierName], None]] = []
+        """Told in the tick's thread that a tier has a new row. To be quick, and raise nothing."""
         self.idle = IdleResources(clock)
 
     def begin(self) -> None:
@@ -141,6 +143,8 @@ class History:
                 self._state.fail(failed)
             if name == "slow":
                 self.idle.save_if_due(self._state)
+        for tell in self.after_tick:
+            tell(name)
 
     # --- for readers
 

@@ -28,10 +28,14 @@ if TYPE_CHECKING:
 
 class Workloads(NamedTuple):
     """`collectors` by the name that kernmesh_collector_* have for them. `watch` is to be run where
-    names come from the API; `jobs` is None where none are configured."""
+    names come from the API; `jobs` is None where none are configured. `kubepods`, `offline` and
+    `names` are for those who look at single cgroups, too."""
 
     sources: tuple[Source, ...]
     collectors: tuple[tuple[str, Collector], ...]
+    kubepods: Kubepods
+    offline: Offline
+    names: Names | None = None
     watch: "PodWatch | None" = None
     jobs: Jobs | None = None
 
@@ -71,7 +75,7 @@ def workloads(host: HostFs, settings: Usage, clock: Clock, node: str = "") -> Wo
         jobs = Jobs(host, patterns, clock)
         sources.append(Source("jobs", ("fast", "slow"), _same(jobs.read)))
         collectors.append(("jobs", jobs))
-    return Workloads(tuple(sources), tuple(collectors), watch, jobs)
+    return Workloads(tuple(sources), tuple(collectors), kubepods, offline, names, watch, jobs)
 
 
 def _same(read: Read) -> Callable[[], Read]:

@@ -13,14 +13,14 @@ def agent(folder: Path, text: str) -> Path:
     return path
 
 
-def test_nothing_is_started_where_nothing_would_be_asked() -> None:
-    assert start_of(load_agent(None)) is None
+@pytest.mark.parametrize("text", ["", "interference: {dry_run: false}"])
+def test_nothing_is_started_where_nothing_would_be_asked(tmp_path: Path, text: str) -> None:
+    assert start_of(load_agent(agent(tmp_path, text))) is None
 
 
-@pytest.mark.parametrize(
-    "text", ["interference: {rules: r.yaml}", "interference: {dry_run: false}"]
-)
-def test_it_is_started_for_rules_of_ones_own_and_for_acting(tmp_path: Path, text: str) -> None:
+@pytest.mark.parametrize("rules", ["r.yaml", "default"])
+def test_it_is_started_for_rules_in_a_dry_run_too(tmp_path: Path, rules: str) -> None:
+    text = f"interference: {{rules: {rules}}}"
     assert start_of(load_agent(agent(tmp_path, text))) is not None
 
 
