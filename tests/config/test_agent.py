@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from exporter.config import AgentConfig, ListenAddress, load_agent, load_yaml
+from exporter.config.agent import Level
 
 CONTRACT = Path(__file__).parent / "valid" / "contract.yaml"
 
@@ -52,6 +53,13 @@ def test_a_node_s_name_can_be_written_down(tmp_path: Path) -> None:
     assert load_agent(path, {"NODE_NAME": "node-a"}).pressure.node == "node-b"
 
 
+def test_a_level_that_is_null_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "agent.yaml"
+    path.write_text("pressure: {levels: {cpu: null, io: {}}}\n")
+    levels = load_agent(path, {}).pressure.levels
+    assert (levels.cpu, levels.mem, levels.io, levels.disk) == (None, Level(), Level(), None)
+
+
 def test_the_environment_is_read_for_the_node_s_name_only(tmp_path: Path) -> None:
     path = tmp_path / "agent.yaml"
     path.write_text("ebpf: {dirs: [$NODE_NAME]}\n")
@@ -77,7 +85,7 @@ def test_values_have_the_types_that_the_agent_works_with(tmp_path: Path) -> None
     )
     assert (config.usage.interval, config.usage.state_dir) == (90.0, None)
     assert (config.usage.jobs[0].name, config.usage.jobs[0].command) == ("on", "nginx: (a|b)")
-    assert (config.pressure.levels.cpu.high, config.pressure.levels.cpu.low) == (75.5, 70)
+    assert config.pressure.levels.cpu == Level(75.5, 70)
 
 
 def test_a_time_zone_is_looked_up_only_for_crane(tmp_path: Path) -> None:
