@@ -32,6 +32,11 @@ COMMANDS = (
         "exporter.commands.controller",
     ),
     Command(
+        "labeller",
+        "label nodes under pressure, for the whole cluster",
+        "exporter.commands.labeller",
+    ),
+    Command(
         "check",
         "read every file, report all problems; needs no privilege",
         "exporter.commands.check",

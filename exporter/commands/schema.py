@@ -9,6 +9,7 @@ SCHEMAS = {
     "controller": ("pingmesh.controller_config", "ControllerConfig"),
     "interference": ("exporter.interference.answer", "InterferenceJson"),
     "inventory": ("pingmesh.inventory", "InventoryFile"),
+    "labeller": ("exporter.labeller.config", "LabellerConfig"),
     "mesh": ("pingmesh.mesh_reading", "MeshJson"),
     "pinglist": ("pingmesh.pinglist", "Pinglist"),
     "rules": ("exporter.interference.rules_file", "RulesFile"),
