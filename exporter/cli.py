@@ -59,6 +59,7 @@ COMMANDS = (
     Command("pinglist", "pinglist.yaml", "exporter.commands.pinglist"),
     Command("rules", "interference rules", "exporter.commands.rules"),
     Command("probe", "probe one target now", "exporter.commands.probe"),
+    Command("dashboards", "Grafana dashboards", "exporter.commands.dashboards"),
     Command("undo", "put back what was changed for interference's sake", "exporter.commands.undo"),
 )
 
