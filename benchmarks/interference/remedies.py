@@ -1,0 +1,234 @@
+"""What helps: the same antagonists live, answered in each way by the real actuator.
+
+Each is on for a while before it is answered, so that there is a queue to be worked off, and what
+counts is p99 from two seconds after the answer. `rules`: nobody answers by hand; the shipped rules
+find it and act, and what counts is p99 from the goal's five seconds on. Finished trials are kept,
+so a run that was broken off goes on.
+"""
+
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+from benchmarks.interference.antagonists import KINDS, antagonist
+from benchmarks.interference.cgroups import OFFLINE, OFFLINE_ROOT, OFFLINE_SHARES, PODS
+from benchmarks.interference.machine import CACHE, Machine, kernel_programs, machine
+from benchmarks.interference.methods import CLEAR_SECONDS, shipped
+from benchmarks.interference.truth import p99
+from benchmarks.interference.victim import Latencies
+from exporter.actuator.client import Actuator
+from exporter.actuator.protocol import Set, Start, Target, Undo
+from exporter.interference.actions import make_actions
+from exporter.interference.driver import Driver
+from exporter.interference.model import ALL_JOBS, NODE, RuleSet, Subject
+from exporter.interference.node_facts import NodeFacts
+from exporter.interference.sources.slo import SloReader
+from exporter.interference.views import Names, at_row, subjects_in
+from exporter.usage import store as stores
+from exporter.usage.pods import Offline
+from exporter.usage.statedir import now_of
+
+REMEDIES = ("nothing", "preempt", "quota", "shares 2", "io", "memory.high", "rules")
+WARM_UP_SECONDS = 12.0
+ANSWERED_AFTER, COUNTS_AFTER, SOLO_SECONDS, GAP_SECONDS = 2.0, 4.0, 6.0, 3.0
+GOAL_SECONDS = 5.0
+QUOTA_CORES = 0.5
+IO_BYTES = 10e6
+MEMORY_BYTES = 64 << 20
+RUN = "experiment"
+
+
+class Trial(msgspec.Struct, frozen=True):
+    """p99 in seconds by service, of the time that counts; of `solo` nothing was on. `said`: what
+    the actuator did or why it did not."""
+
+    kind: str
+    intensity: int
+    remedy: str
+    p99: dict[str, float]
+    said: str
+
+
+class Trials(msgspec.Struct):
+    load: list[float] = []
+    done: list[Trial] = []
+
+
+def path_of(name: str) -> Path:
+    return CACHE / name / "remedies.json"
+
+
+def read_trials(name: str) -> Trials | None:
+    """None where there are none yet."""
+    path = path_of(name)
+    return msgspec.json.decode(path.read_bytes(), type=Trials) if path.exists() else None
+
+
+def run(
+    name: str, intensity: int, seconds: float, cpus: float, memory: float,
+    kinds: Sequence[str] = KINDS, remedies: Sequence[str] = REMEDIES,
+) -> Trials:  # fmt: skip
+    """Those that are not there yet; `seconds` is how long an antagonist is on."""
+    found = read_trials(name) or Trials()
+    have = {(each.kind, each.intensity, each.remedy) for each in found.done}
+    wanted = {
+        kind: [each for each in ("solo", *remedies) if (kind, intensity, each) not in have]
+        for kind in kinds
+    }
+    if not any(wanted.values()):
+        return found
+    path = path_of(name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    latencies = path.with_name("remedies.latencies")
+    rules = shipped(NodeFacts.of(cpus, memory))
+    with machine(latencies) as on, actuator() as acting:
+        bench = _Bench(on, acting, latencies, rules, seconds)
+        time.sleep(WARM_UP_SECONDS)
+        for kind, missing in wanted.items():
+            for remedy in missing:
+                found.done.append(bench.trial(kind, intensity, remedy))
+                found.load.append(float(Path("/proc/loadavg").read_text().split()[0]))
+                path.write_bytes(msgspec.json.encode(found))
+    return found
+
+
+@contextmanager
+def actuator() -> Iterator[Actuator]:
+    with tempfile.TemporaryDirectory() as folder:
+        found = Actuator(Start(state_dir=folder, roots=(OFFLINE_ROOT,)))
+        found.start()
+        try:
+            yield found
+        finally:
+            found.close()
+
+
+class _Bench:
+    def __init__(
+        self, on: Machine, acting: Actuator, latencies: Path, rules: RuleSet, seconds: float
+    ) -> None:
+        self._on, self._acting, self._latencies = on, acting, latencies
+        self._rules, self._seconds = rules, seconds
+        self._turn = 0
+
+    def trial(self, kind: str, intensity: int, remedy: str) -> Trial:
+        time.sleep(GAP_SECONDS)
+        if remedy == "solo":
+            began = time.monotonic()
+            time.sleep(SOLO_SECONDS)
+            return self._counted(kind, intensity, remedy, began, began + SOLO_SECONDS, "")
+        self._turn += 1
+        path = OFFLINE[self._turn % len(OFFLINE)]
+        if remedy == "rules":
+            return self._by_rules(kind, intensity, path)
+        began = time.monotonic()
+        self._on.begin(path, antagonist(kind, intensity, self._on.scratch))
+        try:
+            time.sleep(ANSWERED_AFTER)
+            said = self._answer(remedy, path)
+            time.sleep(max(began + self._seconds - time.monotonic(), 0.0))
+        finally:
+            self._take_back(remedy)
+            self._on.end(path)
+        start, stop = began + COUNTS_AFTER, began + self._seconds
+        return self._counted(kind, intensity, remedy, start, stop, said)
+
+    def _counted(
+        self, kind: str, intensity: int, remedy: str, start: float, stop: float, said: str
+    ) -> Trial:
+        time.sleep(2.0)  # the client writes each second
+        rows = Latencies(self._latencies)
+        found = {name: p99(rows.between(name, start, stop)) for name in ("redis", "http")}
+        return Trial(kind, intensity, remedy, found, said)
+
+    def _answer(self, remedy: str, path: str) -> str:
+        if remedy == "nothing":
+            return ""
+        if remedy == "shares 2":
+            self._on.cgroups.set_shares(OFFLINE_ROOT, 2)
+            return f"{OFFLINE_ROOT}/cpu.shares → 2"
+        target = Target(path, path.rpartition("/pod")[2])
+        request = {
+            "preempt": Set(run=RUN, knob="preempt"),
+            "quota": Set(run=RUN, knob="cpu_quota", limits={"cores": QUOTA_CORES}),
+            "io": Set(
+                run=RUN, knob="io", target=target, limits={"rbps": IO_BYTES, "wbps": IO_BYTES}
+            ),
+            "memory.high": Set(
+                run=RUN, knob="memory_high", target=target, limits={"bytes": MEMORY_BYTES}
+            ),
+        }[remedy]
+        answer = self._acting.ask(request)
+        changes = [f"{each.file} {each.before} → {each.after}" for each in answer.changes]
+        return answer.refused or "; ".join((*changes, *answer.notes)) or "nothing to change"
+
+    def _take_back(self, remedy: str) -> None:
+        if remedy == "shares 2":
+            self._on.cgroups.set_shares(OFFLINE_ROOT, OFFLINE_SHARES[0])
+        elif remedy != "nothing":
+            self._acting.ask(Undo(run=RUN))
+
+    def _by_rules(self, kind: str, intensity: int, path: str) -> Trial:
+        """As an agent would: a tick a second, the shipped rules, dry_run off."""
+        on = self._on
+        slo = SloReader(on.clock, {"client": on.client.answer}, 1.0)
+        actions = make_actions(self._acting.ask, on.clock, dry_run=False)
+        driver = Driver(quick(self._rules), actions)
+        said: list[str] = []
+        before, during, after = 12, int(self._seconds), int(CLEAR_SECONDS) + 8
+        with kernel_programs() as programs:
+            sampler = on.sampler(programs, slo)
+            kept = stores.in_memory(1.0, 300.0, now_of(on.clock, on.host))
+            names, due, began = Names(), time.monotonic(), 0.0
+            subjects: tuple[Subject, ...] = ()
+            try:
+                for second in range(before + during + after):
+                    if second == before:
+                        began = time.monotonic()
+                        on.begin(path, antagonist(kind, intensity, on.scratch))
+                    if second == before + during:
+                        on.end(path)
+                    sample = sampler.tick()
+                    kept.put(sample.at, sample.wall, sample.values)
+                    subjects = subjects or _subjects(kept)
+                    moment = at_row(kept, kept.end - 1, names)
+                    for step in driver.tick(moment, subjects, sample.wall):
+                        done = [
+                            f"{each.action}: {each.result}: {each.text}"
+                            for each in step.outcomes
+                            if each.action != "log"
+                        ]
+                        if step.what in ("fire", "clear"):
+                            said.append(f"{time.monotonic() - began:.1f} s {step.what} "
+                                        f"{step.rule.name}: {'; '.join(done)}")  # fmt: skip
+                    due += 1.0
+                    time.sleep(max(due - time.monotonic(), 0.0))
+            finally:
+                driver.act_by(None)
+                actions.close()
+        start, stop = began + GOAL_SECONDS, began + during
+        return self._counted(kind, intensity, "rules", start, stop, "\n".join(said))
+
+
+def quick(rules: RuleSet) -> RuleSet:
+    """The shipped rules, but over three seconds after nothing holds, as the next trial waits."""
+    return rules._replace(
+        rules=tuple(
+            rule._replace(
+                recover_interval=1.0,
+                cooldown=0.0,
+                entries=tuple(each._replace(clear=CLEAR_SECONDS) for each in rule.entries),
+            )
+            for rule in rules.rules
+        )
+    )
+
+
+def _subjects(kept: stores.Store) -> tuple[Subject, ...]:
+    offline, pods = Offline((OFFLINE_ROOT,)), frozenset(PODS)
+    known = subjects_in(kept.series(), offline.in_roots)
+    return (NODE, ALL_JOBS, *(each for each in known if each.name.strip("/") in pods))
