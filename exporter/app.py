@@ -27,7 +27,7 @@ from exporter.parts.usage import UsagePart
 from exporter.role import Options, Role, Show, Start, run
 from exporter.threads import in_thread
 from exporter.web.clients import Clients
-from exporter.web.pages import landing_route
+from exporter.web.pages import landing_routes
 
 
 def run_agent(options: Options, show: Show) -> int:
@@ -63,12 +63,13 @@ class Agent(Role[AgentConfig]):
         self._usage = UsagePart(config, self.clock, options.host, self._interference.sources)
         self._interference.watch(self._usage.history)
         self._actuator = ActuatorPart(config, options.host, self._usage.jobs)
+        self._probing = ProbingPart(config, self.clock)
         self._parts: tuple[Part, ...] = (
             self._actuator,  # the first to come, the last to go
             self._programs,
             self._usage,
             self._interference,
-            ProbingPart(config, self.clock),
+            self._probing,
             PressurePart(
                 config,
                 self.clock,
@@ -82,7 +83,8 @@ class Agent(Role[AgentConfig]):
         register_self(self.registry, options.host, __version__, __revision__, config.ebpf.prefix)
 
     def routes(self) -> Sequence[BaseRoute]:
-        return [landing_route(self.status), *(r for part in self._parts for r in part.routes())]
+        own = landing_routes(self.status, self._usage.charts)
+        return [*own, *(r for part in self._parts for r in part.routes())]
 
     def tasks(self, start: Start) -> Sequence[Coroutine[Any, Any, None]]:
         return [*(part.run(start) for part in self._parts), self._begin(start)]
@@ -136,6 +138,8 @@ class Agent(Role[AgentConfig]):
             collectors=tuple(collectors),
             links=DEFAULT_LINKS,
             problems=tuple(self.problems()),
+            sections=tuple(each for part in self._parts for each in part.sections()),
+            modules=self._probing.modules(),
         )
 
     def problems(self) -> Iterator[str]:

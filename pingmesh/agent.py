@@ -15,11 +15,13 @@ from prometheus_client import Metric
 from exporter.clock import Clock
 from exporter.errors import ConfigError, KernmeshError
 from exporter.metrics.table import FastFamily, Shape
+from exporter.pages.section import Section
 from pingmesh.connectionlane import ConnectionLane
 from pingmesh.flight import Flight
 from pingmesh.guard import Guard
 from pingmesh.metrics import MAX_CLASSES, Board, Facts, Tally
 from pingmesh.packetlane import PacketLane, Settings
+from pingmesh.pages.agent import sections
 from pingmesh.pinglist import (
     Setting,
     interval_of,
@@ -147,6 +149,10 @@ class Mesh:
                 f"rack): {self.board.folded} are counted as other; see pingmesh.max_classes"
             )
         yield from (f"pinglist: {note}" for note in self._notes)
+
+    def sections(self) -> Iterable[Section]:
+        """For the page."""
+        return sections(self.board, self._clock, self._probing, self._count)
 
     async def _turn(self, source: Source) -> None:
         try:

@@ -19,7 +19,7 @@ from starlette.routing import BaseRoute, Route
 from exporter.clock import Clock
 from exporter.metrics.table import FastFamily, Shape
 from exporter.threads import in_thread
-from exporter.web.app import PAGE_HEADERS, Body
+from exporter.web.app import Body, page
 from pingmesh.controller_config import MeshConfig
 from pingmesh.lists import Lists, address_of, labels_of
 from pingmesh.mesh import Report
@@ -189,10 +189,10 @@ class MeshWatch:
             return mesh_page(reading, sheet, stale, self._version, f"{self._path}.json")
 
         try:
-            page = await in_thread(render, "page")
+            html = await in_thread(render, "page")
         except NoSuchPlace as error:
             return PlainTextResponse(f"{error.args[0]}\n", 404)
-        return Body(page.encode(), headers=PAGE_HEADERS, media_type="text/html")
+        return page(html)
 
     async def _json(self, request: Request) -> Response:
         reading, stale = self.reading, self._stale()

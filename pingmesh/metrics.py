@@ -264,6 +264,21 @@ class Board:
             pair: reason for last in self._last.values() for pair, reason in last.reasons.items()
         }
 
+    def slow(self) -> Mapping[tuple[str, str], float]:
+        """(target, tor) of what took longer than the pinglist's delay in the last rounds, and how
+        many milliseconds."""
+        return {pair: ms for last in self._last.values() for pair, ms in last.slow.items()}
+
+    def results(self) -> Mapping[str, Mapping[str, int]]:
+        """By lane, probes of the last round by result: ok, lost, skipped."""
+        return {lane: last.results for lane, last in self._last.items()}
+
+    def lossy(self) -> Mapping[ClassKey, float]:
+        """Share lost in the last ten minutes, of classes that lost anything since the start."""
+        lossy = {key: tally for key, tally in dict(self._tallies).items() if tally.lost}
+        drops = dict(_drops(lossy, self._clock.monotonic()))
+        return {key: drops[key] for key in lossy if drops.get(key)}
+
     def last_round(self, lane: str) -> Facts | None:
         last = self._last.get(lane)
         return last.facts if last else None

@@ -9,7 +9,6 @@ import asyncio
 import math
 import socket
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
 
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
@@ -18,10 +17,13 @@ from starlette.routing import BaseRoute, Route
 from exporter.clock import SystemClock
 from exporter.errors import ConfigError, KernmeshError
 from exporter.metrics.table import FastFamily, Shape
+from exporter.threads import in_thread
+from exporter.web.app import page
 from pingmesh.connectionlane import attempt
 from pingmesh.flight import ANSWERED, Flight
 from pingmesh.guard import Guard
 from pingmesh.packetlane import PacketLane, Settings
+from pingmesh.pages.probe import Asked, Refusal, Report, probe_page, wants_html
 from pingmesh.pinglist import KINDS, Kind, Target, read_pinglist, targets
 from pingmesh.probe import Outcome, Probe, probes
 from pingmesh.resolve import NoAddress, Resolver, SystemLookup
@@ -45,18 +47,6 @@ MODULES: Mapping[str, tuple[Kind | None, bool | None]] = {
 The names beside the kinds are those of the original's pingmesh.yml. dns needs a pinglist: it has
 to know what to ask."""
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-
-
-class Report(NamedTuple):
-    """What became of one target. `rtts` in the order of sending, NaN for a packet that was lost;
-    `reason` "" where it answered."""
-
-    target: Target
-    address: str
-    rtts: tuple[float, ...]
-    reason: str
-    outcome: Outcome
-    seconds: float
 
 
 async def ask(
@@ -193,27 +183,39 @@ def screen(report: Report) -> str:
 
 
 def probe_route(guard: Guard | None) -> BaseRoute:
-    """`/probe`. `guard` None: nothing is allowed, which the page says."""
+    """`/probe`. `guard` None: nothing is allowed, which the page says. A browser gets a page, all
+    others Prometheus' text."""
     places = asyncio.Semaphore(AT_ONCE)
 
-    async def show(request: Request) -> Response:
+    async def ask_for(request: Request, target: str, module: str) -> Report | Refusal:
         if guard is None:
-            text = "/probe is off: name the targets that it may reach in pingmesh.allow\n"
-            return PlainTextResponse(text, 403)
-        target = request.query_params.get("target", "")
-        module = request.query_params.get("module", "")
+            return Refusal("/probe is off: name the targets that it may reach in pingmesh.allow")
+        if request.headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
+            return Refusal("a page of another site asked for this probe; ask from this one")
         if not target:
-            return PlainTextResponse("target is missing: /probe?target=HOST&module=ping\n", 400)
+            return Refusal("target is missing: /probe?target=HOST&module=ping", 400)
         if places.locked():
-            return PlainTextResponse("too many probes under way\n", 503)
+            return Refusal("too many probes under way", 503)
         async with places:
             try:
                 report = await ask(target, module, guard, _timeout(request))
             except KernmeshError as error:
-                return PlainTextResponse(f"{error}\n", 400)
+                return Refusal(str(error), 400)
         if report.reason == "denied":
-            return PlainTextResponse("this target is not in pingmesh.allow\n", 403)
-        return Response(prometheus_text(report), media_type=CONTENT_TYPE)
+            return Refusal("this target is not in pingmesh.allow")
+        return report
+
+    async def show(request: Request) -> Response:
+        target = request.query_params.get("target", "")
+        module = request.query_params.get("module", "")
+        found = await ask_for(request, target, module)
+        if wants_html(request.headers.getlist("accept")):
+            shown = Asked(target, module, tuple(MODULES) if guard else ())
+            html = await in_thread(lambda: probe_page(shown, found), "page")
+            return page(html, found.status if isinstance(found, Refusal) and target else 200)
+        if isinstance(found, Refusal):
+            return PlainTextResponse(f"{found.text}\n", found.status)
+        return Response(prometheus_text(found), media_type=CONTENT_TYPE)
 
     return Route("/probe", show)
 

@@ -48,7 +48,9 @@ class ProgramCollector:
         declared: BpfObject | None = None,
         clock: Clock | None = None,
     ) -> None:
-        clock = clock or SystemClock()
+        clock = self._clock = clock or SystemClock()
+        self.read_at: float | None = None
+        """When maps were read last (monotonic seconds); None: never."""
         self.loaded = loaded
         self.events: dict[str, list[EventCounts]] = {}
         """By map: what counts its events."""
@@ -144,6 +146,15 @@ class ProgramCollector:
         return self.loaded.name
 
     @property
+    def counted(self) -> int | None:
+        """Events up to the last read: those of its busiest counter or histogram, as several mostly
+        count the same ones. None where it has none, or before the first read."""
+        if self.read_at is None:
+            return None
+        counts = [each.counted for each in self.metrics if each.shape.kind != "gauge"]
+        return max(counts, default=None)
+
+    @property
     def problems(self) -> tuple[str, ...]:
         """One line per metric, function or optional hook that is missing."""
         return (*self.loaded.problems, *self._problems)
@@ -182,6 +193,7 @@ class ProgramCollector:
             except BpfError as error:
                 errors.append(f"metric {metric.spec.name}: {error}")
             self._tell_failures(metric)
+        self.read_at = self._clock.monotonic()
         if errors:
             raise BpfError("; ".join(errors))
 

@@ -70,6 +70,12 @@ LOST = Fact(
     "Events that found no room in their buffer, or were too short to be counted.",
     ("program", "map"),
 )
+COUNTED = Fact(
+    "counter",
+    "kernmesh_ebpf_events_counted_total",
+    "Events that the program has counted: those of its busiest counter or histogram.",
+    ("program",),
+)
 FOLDED = Fact(
     "gauge",
     "kernmesh_ebpf_series_folded",
@@ -82,12 +88,12 @@ CACHED = Fact(
     "Decoded map keys that are kept; they go with the keys.",
     ("family",),
 )
-FROM_MAPS = frozenset((ENTRIES.name, FOLDED.name, CACHED.name))
+FROM_MAPS = frozenset((ENTRIES.name, FOLDED.name, CACHED.name, COUNTED.name))
 """Those that a scrape's reads of maps leave behind: asked for alone, the maps must be read too."""
 
 OWN = (
     *(UP, OFF, HOOK, ENTRIES, MAX_ENTRIES, BYTES, REFUSED, EVICTED, SPANS, MISSED, LOST),
-    *(FOLDED, CACHED, BACKEND),
+    *(FOLDED, CACHED, BACKEND, COUNTED),
 )
 
 

@@ -51,6 +51,9 @@ class MapMetric:
         self.spec = spec
         self.entries: int | None = None
         """Rows that the last read gave; None before the first and after one that failed."""
+        self.counted = 0
+        """Events that it has counted up to the last read; 0 of what counts something else."""
+        self._counted_before = 0
         self._map = bpf_map
         info = bpf_map.info
         self._percpu = "percpu" in info.kind
@@ -71,6 +74,9 @@ class MapMetric:
             else ()
         )
         self._signed = isinstance(spec, GaugeSpec) and not self._is_plain_u32()
+        self._counts_events = not (
+            isinstance(spec, GaugeSpec) or spec.name.endswith(("_seconds_total", "_bytes_total"))
+        )
         self._multiplier = 1.0 if isinstance(spec, HistogramSpec) else spec.multiplier
         kind: Kind = (
             "gauge" if isinstance(spec, GaugeSpec) else "histogram" if self._hist else "counter"
@@ -173,6 +179,8 @@ class MapMetric:
         lines = self.rows.lines
         if self._hist is None:
             (values,) = columns
+            if self._counts_events:
+                self._note(int(sum(values)))
             if self._multiplier != 1:
                 scaled = [value * self._multiplier for value in values]
                 return FastFamily(self.shape, lines, (Column(scaled, self._texts[0]),))
@@ -182,8 +190,14 @@ class MapMetric:
         if self._by_row:  # values over the last bucket are in it already
             columns.insert(-1, [0] * len(columns[0]))
         counts, sums = hist.cumulative(columns, hist.multiplier(self._hist))
+        self._note(int(sum(counts[-1])))
         numbers: list[Sequence[float]] = [*counts, sums]
         return FastFamily(self.shape, lines, list(map(Column, numbers, self._texts)))
+
+    def _note(self, total: int) -> None:
+        """What went with keys that are gone has been counted all the same."""
+        self.counted += max(0, total - self._counted_before)
+        self._counted_before = total
 
     def see(self, rows: MapRows) -> None:
         """These are the map's keys now."""

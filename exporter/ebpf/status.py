@@ -82,6 +82,8 @@ class _Status:
             found[facts.UP][program.name,] = 1
             found[self._upstream.configs][program.name,] = 1
             found[self._upstream.errors][program.name,] = program.decoder_errors
+            if (counted := program.counted) is not None:
+                found[facts.COUNTED][program.name,] = counted
             self._maps(program, found)
             for ask in (self._functions, self._refused):
                 try:

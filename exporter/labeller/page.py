@@ -14,7 +14,7 @@ from starlette.routing import BaseRoute, Route
 
 from exporter.pages.template import render
 from exporter.threads import in_thread
-from exporter.web.app import PAGE_HEADERS, Body
+from exporter.web.app import page
 
 TEMPLATE = Path(__file__).with_name("labeller.html.j2")
 SHOWN = 200
@@ -52,12 +52,12 @@ def nodes_json(marked: Sequence[str]) -> bytes:
 
 
 def routes(view: Callable[[], View], marked: Callable[[], Sequence[str]]) -> list[BaseRoute]:
-    async def page(_: Request) -> Response:
+    async def landing(_: Request) -> Response:
         now = view()
         shown = now._replace(marked=now.marked[:SHOWN])
         more = len(now.marked) - len(shown.marked)
         text = await in_thread(lambda: render(TEMPLATE, view=shown, more=more), "page")
-        return Body(text.encode(), headers=PAGE_HEADERS, media_type="text/html")
+        return page(text)
 
     async def status(_: Request) -> Response:
         return PlainTextResponse("ok")
@@ -65,4 +65,4 @@ def routes(view: Callable[[], View], marked: Callable[[], Sequence[str]]) -> lis
     async def nodes(_: Request) -> Response:
         return Response(nodes_json(marked()), media_type="application/json")
 
-    return [Route("/", page), Route("/status", status), Route("/nodes", nodes)]
+    return [Route("/", landing), Route("/status", status), Route("/nodes", nodes)]

@@ -1,24 +1,32 @@
-"""The landing page `/`: what is on, what is not and why, and where everything else is.
+"""The landing page `/`: what stands out, usage, what is on, what is not and why, and where
+everything else is.
 
 Takes plain values, knows neither programs nor collectors.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from exporter.pages.section import UNKNOWN, Chart, Link, Points, Section, per_second, share
+from exporter.pages.sparkline import described, number, sparkline
 from exporter.pages.template import render
 
 TEMPLATE = Path(__file__).with_name("landing.html.j2")
+SCALES = (1.0, 5.0, 10.0, 25.0, 50.0, 100.0)
 
 
 class ProgramRow(NamedTuple):
     """`hook` is what the program is attached to, None where it does not run; `reason` then
-    says why, in one line. A program that runs may have `notes`: parts that it does without."""
+    says why, in one line. A program that runs may have `notes`: parts that it does without; its
+    events per second, and the CPU seconds per second that it costs, are None where unknown."""
 
     name: str
     hook: str | None
     reason: str | None = None
     notes: tuple[str, ...] = ()
+    events: float | None = None
+    cost: float | None = None
 
 
 class CollectorRow(NamedTuple):
@@ -28,15 +36,16 @@ class CollectorRow(NamedTuple):
     ok: bool | None
     detail: str = ""
 
-
-class Link(NamedTuple):
-    path: str
-    text: str
+    @property
+    def quiet(self) -> bool:
+        """Good, and nothing to say of it."""
+        return self.ok is True and not self.detail
 
 
 class Status(NamedTuple):
     """`uptime_seconds` since the agent started. `not_ready` is the reason, None when ready.
-    `problems` are lines that a user should act on (a reload that was refused, say)."""
+    `problems` are lines that a user should act on (a reload that was refused, say). `sections` are
+    what the agent's parts show of themselves; `modules` are /probe's, empty where it is off."""
 
     version: str
     node: str
@@ -46,24 +55,60 @@ class Status(NamedTuple):
     collectors: tuple[CollectorRow, ...]
     links: tuple[Link, ...]
     problems: tuple[str, ...] = ()
+    sections: tuple[Section, ...] = ()
+    modules: tuple[str, ...] = ()
 
 
 DEFAULT_LINKS = (
     Link("/metrics", "metrics for Prometheus"),
     Link("/statistics", "node usage as JSON"),
+    Link("/status.json", "this page as JSON"),
     Link("/-/healthy", "alive?"),
     Link("/-/ready", "ready?"),
 )
 
 
-def landing_page(status: Status) -> str:
+class Drawn(NamedTuple):
+    """A chart as HTML. `scale` says what its upper edge is."""
+
+    name: str
+    now: str
+    scale: str
+    lines: tuple[tuple[str, str], ...]
+
+
+def landing_page(status: Status, charts: Sequence[Chart] = ()) -> str:
     """The whole page as HTML; every value is escaped."""
     return render(
         TEMPLATE,
         status=status,
+        modules=status.modules,
+        charts=[_drawn(chart) for chart in charts],
         uptime=uptime_text(status.uptime_seconds),
         running=sum(row.hook is not None for row in status.programs),
+        costs=any(row.cost is not None for row in status.programs),
+        per_second=per_second,
+        share=share,
     )
+
+
+def _drawn(chart: Chart) -> Drawn:
+    from markupsafe import Markup  # jinja2's own
+
+    top = scale(*chart.spans.values())
+    lines = tuple(
+        # sparkline escapes what it is given; it is HTML of ours
+        (span, Markup(sparkline(points, top, described(points, chart.name, span, "%"))))  # noqa: S704
+        for span, points in chart.spans.items()
+    )
+    now = UNKNOWN if chart.now is None else f"{number(chart.now)} %"
+    return Drawn(chart.name, now, f"0 to {top:g} %", lines)
+
+
+def scale(*lines: Points) -> float:
+    """Percent at the upper edge, the same for all lines: the least step that holds them."""
+    highest = max((value for points in lines for value in points if value is not None), default=0)
+    return next((step for step in SCALES if highest <= step), SCALES[-1])
 
 
 def uptime_text(seconds: float) -> str:

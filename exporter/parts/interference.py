@@ -17,6 +17,7 @@ from exporter.config import AgentConfig
 from exporter.ebpf.maps import BpfMap
 from exporter.hostfs import HostFs
 from exporter.metrics.registry import Named
+from exporter.pages.section import Section
 from exporter.parts.actuating import ActuatorPart
 from exporter.parts.part import Part
 from exporter.role import Start
@@ -24,7 +25,7 @@ from exporter.threads import in_thread
 from exporter.usage.history import History
 from exporter.usage.series import Source
 from exporter.usage.workloads import Workloads
-from exporter.web.app import PAGE_HEADERS, Body
+from exporter.web.app import Body, page
 
 if TYPE_CHECKING:
     from exporter.interference.answer import InterferenceJson
@@ -45,6 +46,7 @@ class InterferencePart(Part):
         map_of: Callable[[str, str], BpfMap | None],
     ) -> None:
         self._node = config.pressure.node or platform.node()
+        self._clock = clock
         self._dry_run = config.interference.dry_run
         self._history: History | None = None
         self._room: Room | None = None
@@ -87,8 +89,7 @@ class InterferencePart(Part):
     def routes(self) -> Sequence[BaseRoute]:
         async def show(request: Request) -> Response:
             if "text/html" in request.headers.get("accept", ""):
-                page = await in_thread(self._page, "page")
-                return Body(page.encode(), headers=PAGE_HEADERS, media_type="text/html")
+                return page(await in_thread(self._page, "page"))
             return Body(
                 await in_thread(self._json, "interference"),
                 headers={"cache-control": "no-store"},
@@ -120,6 +121,12 @@ class InterferencePart(Part):
 
     def problems(self) -> Iterable[str]:
         return self._room.problems() if self._room is not None else ()
+
+    def sections(self) -> Iterable[Section]:
+        if self._room is not None:
+            from exporter.interference.section import section
+
+            yield section(self._room.answer(), self._clock.wall())
 
     def close(self) -> None:
         if self._room is not None:

@@ -9,6 +9,7 @@ from starlette.routing import BaseRoute
 
 from exporter.config import AgentConfig
 from exporter.metrics.registry import Named
+from exporter.pages.section import Section
 from exporter.role import Start
 
 
@@ -37,6 +38,11 @@ class Part:
 
     def problems(self) -> Iterable[str]:
         """Lines that a user should act on, for the page and the first screen."""
+        return ()
+
+    def sections(self) -> Iterable[Section]:
+        """What it shows of itself on the page, in /status.json and in `kernmesh top`. Called in the
+        loop at each: bounded, quick, asking neither kernel nor disk. Raises nothing."""
         return ()
 
     def close(self) -> None:

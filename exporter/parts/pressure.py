@@ -13,6 +13,7 @@ from exporter.config import AgentConfig
 from exporter.config.agent import Level, Pressure
 from exporter.errors import ConfigError
 from exporter.metrics.registry import Named
+from exporter.pages.section import UNKNOWN, Cell, Mood, Section
 from exporter.parts.part import Part
 from exporter.role import Start
 from exporter.usage.history import names_of
@@ -33,6 +34,9 @@ GAUGES = {
 SETTLE_INTERVALS = 3.0
 """Of usage.interval: gauges that are there at all are there by then."""
 
+DRY = "Dry run: nothing is written to the Node."
+_MOODS: Mapping[str, Mood] = {"calm": "on", "pressed": "off", "unknown": "soft"}
+
 log = logging.getLogger(__name__)
 
 Sample = Callable[[], tuple[float, Mapping[str, float]]]
@@ -48,7 +52,7 @@ class PressurePart(Part):
     ) -> None:
         """`sampled` answers the newest tick and its gauges; `schedule_wanted` whether
         interference asks to send no more work here, None where that is unknown."""
-        self._config = config
+        self._config, self._sampled = config, sampled
         self._problems: tuple[str, ...] = ()
         self._node: OwnNode | None = None
         if config.pressure.enabled:
@@ -65,6 +69,34 @@ class PressurePart(Part):
     def needs_restart(self, before: AgentConfig, now: AgentConfig) -> Iterable[str]:
         if before.pressure != now.pressure:
             yield "pressure"
+
+    def sections(self) -> Iterator[Section]:
+        if self._node is None:
+            return
+        states, gauges = self._node.deciding.states, self._sampled()[1]
+        limits = chosen(self._config.pressure)
+        rows = []
+        for resource, state in states.items():
+            value, limit = gauges.get(GAUGES.get(resource, "")), limits.get(resource)
+            rows.append(
+                (
+                    resource,
+                    Cell(state.level, _MOODS[state.level]),
+                    UNKNOWN if value is None else f"{value:.2f} %",
+                    "on request" if limit is None else f"{limit.high:g} % / {limit.low:g} %",
+                )
+            )
+        yield Section(
+            "pressure",
+            "Pressure",
+            ("Resource", "Level", "Now", "Begins over / ends under"),
+            tuple(rows),
+            empty="No level is configured.",
+            note="Dry run: nothing is written to the Node."
+            if self._config.pressure.dry_run
+            else "",
+            urgent=any(state.level == "pressed" for state in states.values()),
+        )
 
     def problems(self) -> Iterator[str]:
         yield from self._problems

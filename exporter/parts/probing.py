@@ -8,8 +8,10 @@ from exporter.clock import Clock
 from exporter.config import AgentConfig
 from exporter.memory import give_back
 from exporter.metrics.registry import Named
+from exporter.pages.section import Section
 from exporter.parts.part import Part
 from exporter.role import Start
+from pingmesh.ondemand import MODULES
 from pingmesh.start import addresses, make_mesh, probe_page
 
 
@@ -29,6 +31,13 @@ class ProbingPart(Part):
 
     def routes(self) -> Sequence[BaseRoute]:
         return (probe_page(self._config.allow, self._config.deny),)
+
+    def sections(self) -> Iterable[Section]:
+        return self._mesh.sections()
+
+    def modules(self) -> tuple[str, ...]:
+        """Of /probe; empty where nothing is allowed."""
+        return tuple(MODULES) if self._config.allow else ()
 
     async def run(self, start: Start) -> None:
         if self._config.responder:

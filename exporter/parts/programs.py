@@ -103,7 +103,7 @@ class ProgramsPart(Part):
                 each.name,
                 ", ".join(self._hooks.get(each.name, ())),
                 notes=each.problems,
-                pace=self._paces.of(each.name),
+                **self._paces.of(each.name)._asdict(),
             )
             for each in self._programs.running
         ]

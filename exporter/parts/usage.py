@@ -11,10 +11,11 @@ from exporter.config import AgentConfig
 from exporter.config.agent import Offline
 from exporter.hostfs import HostFs
 from exporter.metrics.registry import Named
+from exporter.pages.section import Chart
 from exporter.parts.part import Part
 from exporter.role import Start
 from exporter.threads import in_thread
-from exporter.usage.charts import Chart, charts
+from exporter.usage.charts import charts
 from exporter.usage.facts import NodeFacts
 from exporter.usage.history import History
 from exporter.usage.node import node_sources

@@ -434,6 +434,7 @@ def test_every_configured_program_is_up_or_says_why_not() -> None:
         'kernmesh_ebpf_series_folded{family="e_timers_total"} 1.0',
         'kernmesh_ebpf_label_cache_entries{family="e_timers_total"} 2.0',
         'kernmesh_ebpf_backend_info{backend="core",program="timers"} 1.0',
+        'kernmesh_ebpf_events_counted_total{program="timers"} 3.0',
     ]
 
 

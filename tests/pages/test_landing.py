@@ -19,7 +19,7 @@ STATUS = Status(
     uptime_seconds=3725,
     not_ready=None,
     programs=(
-        ProgramRow("timers", "tp_btf/timer_start"),
+        ProgramRow("timers", "tp_btf/timer_start", events=1203.6),
         ProgramRow("biolatency", None, "block_rq_issue: no such tracepoint"),
         ProgramRow("oomkill", "tracepoint/oom/mark_victim", notes=("scope unknown here",)),
     ),
@@ -62,9 +62,9 @@ class Outline(HTMLParser):
         "kernmesh on node-a",
         "Version 1.2.3, up 1 h 2 min, ready",
         "eBPF programs: 2 of 3 running",
-        "timers on tp_btf/timer_start",
-        "biolatency off block_rq_issue: no such tracepoint",
-        "oomkill on tracepoint/oom/mark_victim scope unknown here",
+        "timers on 1,204/s tp_btf/timer_start",
+        "biolatency off – block_rq_issue: no such tracepoint",
+        "oomkill on – tracepoint/oom/mark_victim scope unknown here",
         "usage good 2 series",
         "process failed permission denied",
         "oomkill none yet",
@@ -76,7 +76,7 @@ def test_it_shows(text: str) -> None:
 
 def test_it_links_every_endpoint_and_loads_nothing() -> None:
     outline = Outline(landing_page(STATUS))
-    assert outline.links == ["/metrics", "/statistics", "/-/healthy", "/-/ready"]
+    assert outline.links == ["/metrics", "/statistics", "/status.json", "/-/healthy", "/-/ready"]
     assert outline.loads == []
     assert not {"script", "img", "link", "iframe"} & outline.tags
 

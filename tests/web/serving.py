@@ -11,7 +11,7 @@ from exporter.pages.landing import DEFAULT_LINKS, Status
 from exporter.web.app import create_app
 from exporter.web.limits import Limits
 from exporter.web.listen import bind
-from exporter.web.pages import landing_route, statistics_route
+from exporter.web.pages import landing_routes, statistics_route
 from exporter.web.server import Server
 
 WATCHDOG_SECONDS = 30.0
@@ -69,7 +69,7 @@ class Agent:
         }
         statistics = options.pop("statistics", lambda window: '{"cpu_usage_active":6.80}')
         status = options.pop("status", lambda: STATUS)
-        own = (landing_route(status), statistics_route(statistics), *options.pop("routes", ()))
+        own = (*landing_routes(status), statistics_route(statistics), *options.pop("routes", ()))
         self.app = create_app(**(defaults | options), routes=own)
         self.server = Server(self.app, limits)
         [self.socket] = bind(["127.0.0.1:0"])
