@@ -79,10 +79,13 @@ class Detects:
                 if args.delay is None:
                     return self._missing((*where, "delay"), "a duration such as 5ms")
                 return RunqSpec(
-                    args.quantile or 0.95, args.delay, args.window or 10.0, args.held_by or "anyone"
+                    args.quantile or 0.95,
+                    round(float(args.delay), 9),  # a number, not the text that it was
+                    float(args.window or 10.0),
+                    args.held_by or "anyone",
                 )
             case "cpi":
-                return CpiSpec(args.sigmas or 2.0, args.outliers or 3, args.window or 300.0)
+                return CpiSpec(args.sigmas or 2.0, args.outliers or 3, float(args.window or 300.0))
             case "slo":
                 return self._slo(args, where)
 
@@ -217,7 +220,7 @@ class Detects:
             text = f"too short, got {args.window}, want 2s or more: the kernel renews it every 2 s"
             self._notes.error((*path, "window"), text)
             return None
-        return PsiSpec(args.resource, args.kind or "some", args.threshold, window)
+        return PsiSpec(args.resource, args.kind or "some", args.threshold, float(window))
 
     def _slo(self, args: DetectArgs, path: KeyPath) -> DetectorSpec | None:
         job, metric = args.job or self._job, args.metric or self._metric

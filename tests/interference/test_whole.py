@@ -1,0 +1,121 @@
+"""Detection as a whole: a real agent, real cgroups, a real antagonist, real CPU.
+
+Counts and states, no times: whatever must come is waited for. Some 25 s.
+"""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.agent.running import Agent, running
+from tests.interference.rig import Rig, rig
+
+pytestmark = pytest.mark.bpf
+
+RULES = """
+rule_check:
+  container_rules:
+    - name: cpu
+      check_interval: 1s
+      subjects: {top}/
+      rules:
+        - detects: [{{name: expression, args: {{expression: waited_for_offline > 0.02}}}}]
+          for: 1s
+          clear: 6s
+          actions: [{{name: log}}, {{name: preempt}}, {{name: schedule}}]
+"""
+
+
+@pytest.fixture
+def machine() -> Iterator[Rig]:
+    with rig() as made:
+        yield made
+
+
+def agent_yaml(folder: Path, machine: Rig, settings: str) -> Path:
+    (folder / "rules.yaml").write_text(RULES.format(top=machine.top))
+    file = folder / "agent.yaml"
+    file.write_text(
+        "ebpf: {programs: []}\n"
+        f"usage: {{state_dir: {folder}/state, offline: {{cgroups: [{machine.offline}]}}}}\n"
+        f"interference: {{rules: {folder}/rules.yaml, {settings}}}\n"
+    )
+    return file
+
+
+def until(what: Callable[[], object]) -> None:
+    """Looked at a few times a second, given up after a minute."""
+    last = time.monotonic() + 60.0
+    while not what():
+        assert time.monotonic() < last
+        time.sleep(0.2)
+
+
+def incidents(agent: Agent, path: str) -> list[dict[str, Any]]:
+    answer = json.loads(agent.get("/interference"))
+    return [each for each in answer["incidents"] if each["subject"]["name"] == f"/{path}"]
+
+
+def test_it_is_noticed_and_eased_off_and_all_is_as_before_after_a_kill_and_at_the_end(
+    machine: Rig, tmp_path: Path
+) -> None:
+    file = agent_yaml(tmp_path, machine, "dry_run: false")
+
+    def idle() -> str:
+        return machine.read("cpu.idle", machine.offline)
+
+    victim, harmless, bad = machine.victim(), machine.pod(offline=True), machine.pod(offline=True)
+    machine.stress(harmless, "--cpu", "1", "--cpu-load", "2")
+    antagonist = machine.stress(bad, "--cpu", "3")
+    with running("--config", file) as agent:
+        until(lambda: idle() == "1" and incidents(agent, victim))
+        (found,) = incidents(agent, victim)
+        assert found["suspects"][0]["subject"]["name"] == f"/{bad}"
+        assert found["suspects"][0]["subject"]["class"] == "offline"
+        assert found["finding"]["value"] > found["finding"]["threshold"] == 0.02
+        done = {each["action"]: each["result"] for each in found["actions"]}
+        assert done == {"log": "done", "preempt": "done", "schedule": "done"}
+        answer = json.loads(agent.get("/interference"))
+        assert answer["schedule"]
+        assert list(answer["reasons"]) == [found["run"]]
+        page = agent.get("/interference", accept="text/html")
+        assert found["run"] in page
+        assert "<script" not in page
+        value = f'kernmesh_interference_finding_value{{rule="cpu",run="{found["run"]}"'
+        assert any(each.startswith(value) for each in agent.samples())
+        agent.signal(signal.SIGKILL)
+        agent.ended()
+    until(lambda: idle() == "0")  # its actuator has seen it go
+    with running("--config", file) as agent:
+        until(lambda: idle() == "1")
+        (again,) = incidents(agent, victim)
+        assert again["run"] == found["run"]  # taken up again, not begun anew
+        machine.end(antagonist)
+        until(lambda: idle() == "0" and not incidents(agent, victim))
+        over = json.loads(agent.get("/interference"))
+        assert over["recent"][0]["run"] == found["run"]
+        assert not over["schedule"]
+        assert agent.stop() == 0
+
+
+def test_without_rules_nothing_of_it_is_imported_and_the_page_says_so(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from exporter.app import Agent;"
+        "from exporter.config import load_agent; from exporter.role import Options;"
+        "agent = Agent(load_agent(None), Options()); list(agent.registry.collect());"
+        "print([each for each in sys.modules"
+        " if each.startswith(('exporter.interference', 'exporter.actuator'))])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+    with running() as agent:
+        assert not json.loads(agent.get("/interference"))["enabled"]
+        assert "interference.rules" in agent.get("/interference", accept="text/html")
+        assert not agent.samples(["kernmesh_interference_ticks_total"])
