@@ -15,7 +15,7 @@ TEST_PACKAGES := openssl bpftool util-linux procps binutils gcc libc6-dev iprout
 # To test on other kernels: emulated machines and what their root file systems are made of.
 QEMU_PACKAGES := qemu-system-x86 busybox-static xz-utils e2fsprogs iproute2
 
-.PHONY: help setup version run test test-cluster test-qemu test-qemu-bcc qemu-packages packages test-packages bpf format lint types unit bench lock clean
+.PHONY: help setup version run test test-cluster test-qemu test-qemu-bcc qemu-packages packages test-packages bpf format lint types unit bench experiment lock clean
 
 help:
 	@echo 'make run    set up and start the agent in the foreground (root: everything; else: what needs no root)'
@@ -24,6 +24,7 @@ help:
 	@echo 'make test-qemu-bcc  two of them there by bcc, without BTF (minutes)'
 	@echo 'make test-cluster  the Kubernetes scenarios against a real kube-apiserver (builds it once)'
 	@echo 'make bench  the tables of speed and size (minutes)'
+	@echo 'make experiment  who notices interference, how soon, and what helps (half an hour, root)'
 	@echo 'make setup  Debian packages, virtual environment, BPF objects; idempotent'
 	@echo 'make lock   resolve the dependencies anew into requirements/'
 	@echo 'make clean  remove what was built'
@@ -103,6 +104,10 @@ $(CACHE)/peers/.load:
 	  libapparmor1 libbsd0 libdrm2 libegl1 libexpat1 libgbm1 libgles2 libglvnd0 libipsec-mb1 \
 	  libjpeg62-turbo libjudydebian1 libkmod2 libmd0 libsctp1 libwayland-server0 libxxhash0)
 
+# Who is hurt by what loads them.
+$(CACHE)/peers/.servers:
+	$(call unpack_packages,unpacking-servers,redis-server redis-tools libjemalloc2 liblzf1)
+
 # What is probed, and what loses packets on the way; with the libraries that a small machine lacks.
 $(CACHE)/peers/.targets:
 	$(call unpack_packages,unpacking-targets,nginx dnsmasq-base chrony nftables \
@@ -137,6 +142,10 @@ test-cluster: setup test-packages $(VENV)/.installed-dev
 
 bench: setup test-packages $(VENV)/.installed-dev $(CACHE)/peers/.probers $(CACHE)/peers/.load
 	$(BIN)/python -m benchmarks
+
+# Half an hour and more, on a machine that does nothing else; goes on where it was broken off.
+experiment: setup $(VENV)/.installed-dev $(CACHE)/peers/.load $(CACHE)/peers/.servers
+	$(BIN)/python -m benchmarks interference $(EXPERIMENT_ARGUMENTS)
 
 # The locks hold versions and hashes only; where packages come from is the machine's own setting.
 LOCK = $(CACHE)/lock/bin/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras \

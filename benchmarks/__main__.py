@@ -1,7 +1,8 @@
 """`make bench`: runs the named benchmarks (all by default) and prints their tables as Markdown.
 
 With --write they go to docs/benchmarks.md. Each runs in a process of its own, so that none
-measures what another left in memory.
+measures what another left in memory. `interference` is a program of its own, with its own arguments
+and its own page (`python -m benchmarks interference --help`).
 """
 
 import argparse
@@ -22,10 +23,15 @@ NAMES = (
     "pingmesh",
     "interference_engine",
 )
+APART = "interference"
+"""Takes arguments of its own and half an hour of a quiet machine: never run with the others."""
 DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
 
 
 def main() -> int:
+    if sys.argv[1:2] == [APART]:
+        module = f"{__package__}.{APART}"
+        return subprocess.run([sys.executable, "-m", module, *sys.argv[2:]]).returncode
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(NAMES))
     parser.add_argument("--write", action="store_true", help=f"also write docs/{DOCUMENT.name}")

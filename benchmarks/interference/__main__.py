@@ -11,6 +11,7 @@ Recording wants a quiet machine; what is recorded may be evaluated as often as r
 import argparse
 import os
 import platform
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -64,6 +65,7 @@ def numbers(text: str) -> list[int]:
 
 
 def main() -> None:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what was made is taken away
     asked = arguments()
     facts = NodeFacts.of(os.cpu_count() or 1, float(os.sysconf("SC_PHYS_PAGES") * PAGE))
     if asked.what in ("all", "record"):
@@ -91,9 +93,7 @@ def tables(asked: argparse.Namespace, facts: NodeFacts) -> str:
             "without": "Without any signal from the victim's application",
             "slo": "With the application's own latency (slo)",
         }
-        parts += [
-            markdown(methods_table(titles[key], found[key], note)) for key in titles
-        ]
+        parts += [markdown(methods_table(titles[key], found[key], note)) for key in titles]
         parts.append(markdown(kinds_table(reported, found)))
         parts.append(markdown(negatives_table(found)))
     if trials is not None and trials.done:

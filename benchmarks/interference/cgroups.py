@@ -25,6 +25,8 @@ _WANTED = ("cpu", "cpuacct", "memory", "blkio", "pids")
 ONLINE_SHARES = 1024
 OFFLINE_SHARES = {0: 1024, 1: 1024, 2: 2048, 3: 4096}
 """By intensity: as kubelet writes them of pods that asked for one core, two and four."""
+PODS_SHARES = 8192
+"""What is no pod stands beside them task by task here, not in a slice of its own."""
 _END_SECONDS = 15.0
 
 
@@ -67,17 +69,18 @@ class Cgroups:
             self.write("memory", path, "memory.max", "max" if most is None else str(most))
 
     def start(
-        self, path: str, argv: Sequence[str], env: Mapping[str, str] | None = None, **pipes: int
+        self, path: str, argv: Sequence[str], env: Mapping[str, str] | None = None
     ) -> subprocess.Popen[bytes]:
-        """Runs there from its first instruction on."""
+        """Runs there from its first instruction on, and says nothing to anybody."""
         joins = " && ".join(f'echo $$ > "{place / path}/cgroup.procs"' for place in self._all())
         return subprocess.Popen(
             ["/bin/sh", "-c", f'{joins} && exec "$@"', "sh", *argv],
             env={**os.environ, **(env or {})},
             start_new_session=True,
-            **{"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL,
-               "stderr": subprocess.DEVNULL, **pipes},
-        )  # fmt: skip
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
 
     def empty(self, path: str) -> None:
         """Ends whatever runs there, however fast it forks. Raises TimeoutError."""
@@ -96,7 +99,7 @@ class Cgroups:
                 (place / path).mkdir(exist_ok=True)
                 if "cpu" not in self.places and path in _ABOVE:
                     (place / path / "cgroup.subtree_control").write_text("+cpu +memory +io +pids")
-        self.set_shares("kubepods", 1024 * (os.cpu_count() or 1))
+        self.set_shares("kubepods", PODS_SHARES)
         self.set_shares("kubepods/burstable", ONLINE_SHARES)
         self.set_shares(OFFLINE_ROOT, OFFLINE_SHARES[0])
 

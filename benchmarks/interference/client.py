@@ -172,7 +172,8 @@ def main() -> None:
     with suppress(OSError):
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(10))
     services = [
-        Service(number, int(port), float(rate)) for number, port in enumerate((redis_port, http_port))
+        Service(number, int(port), float(rate))
+        for number, port in enumerate((redis_port, http_port))
     ]
     connections = [each for service in services for each in service.connections]
     told = time.monotonic() + 1.0
@@ -191,9 +192,10 @@ def main() -> None:
                 file.flush()
                 del answers[:]
             wait = min(min(service.due for service in services), told) - time.monotonic()
-            readable, _, _ = select.select([0, *live], [], [], max(wait, 0.0))
-            for each in readable:
-                if each == 0:
+            by_number = {each.fileno(): each for each in live}
+            readable, _, _ = select.select([0, *by_number], [], [], max(wait, 0.0))
+            for number in readable:
+                if number == 0:
                     text = os.read(0, 4096).decode()
                     if not text:
                         answers.tofile(file)
@@ -201,6 +203,7 @@ def main() -> None:
                     for line in text.splitlines():
                         obey(services, line)
                     continue
+                each = by_number[number]
                 count = each.answers()
                 now = time.monotonic()
                 for _ in range(count):

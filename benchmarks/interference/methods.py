@@ -1,8 +1,8 @@
 """What is compared, each as rules that the same engine asks of the same recording.
 
 All are asked once a second and are over when nothing held for three seconds, whatever their own
-files say: the experiment's events are short, and what is compared is what they see. (Caelus' shipped
-rules.json asks its node every 10 s.)
+files say: the experiment's events are short, and what is compared is what they see. (Caelus'
+shipped rules.json asks its node every 10 s.)
 """
 
 import tempfile

@@ -6,7 +6,6 @@ The rule: a recording is whole or it is not there, so a run that was broken off 
 seeds that are missing.
 """
 
-import json
 import os
 import shutil
 import time
@@ -153,7 +152,3 @@ def _doing(
         )
 
     return [(began + event.start, start), (began + event.stop, stop)]
-
-
-def shown(notes: Notes) -> str:
-    return json.dumps(msgspec.to_builtins(notes), indent=1)

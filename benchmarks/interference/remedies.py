@@ -33,8 +33,8 @@ from exporter.usage.pods import Offline
 from exporter.usage.statedir import now_of
 
 REMEDIES = ("nothing", "preempt", "quota", "shares 2", "io", "memory.high", "rules")
-WARM_UP_SECONDS = 12.0
-ANSWERED_AFTER, COUNTS_AFTER, SOLO_SECONDS, GAP_SECONDS = 2.0, 4.0, 6.0, 3.0
+WARM_UP_SECONDS = 8.0
+ANSWERED_AFTER, COUNTS_AFTER, SOLO_SECONDS, GAP_SECONDS = 2.0, 4.0, 5.5, 2.5
 GOAL_SECONDS = 5.0
 QUOTA_CORES = 0.5
 IO_BYTES = 10e6
@@ -140,7 +140,7 @@ class _Bench:
     def _counted(
         self, kind: str, intensity: int, remedy: str, start: float, stop: float, said: str
     ) -> Trial:
-        time.sleep(2.0)  # the client writes each second
+        time.sleep(1.5)  # the client writes each second
         rows = Latencies(self._latencies)
         found = {name: p99(rows.between(name, start, stop)) for name in ("redis", "http")}
         return Trial(kind, intensity, remedy, found, said)
@@ -179,7 +179,7 @@ class _Bench:
         actions = make_actions(self._acting.ask, on.clock, dry_run=False)
         driver = Driver(quick(self._rules), actions)
         said: list[str] = []
-        before, during, after = 12, int(self._seconds), int(CLEAR_SECONDS) + 8
+        before, during, after = 8, int(self._seconds) + 1, int(CLEAR_SECONDS) + 4
         with kernel_programs() as programs:
             sampler = on.sampler(programs, slo)
             kept = stores.in_memory(1.0, 300.0, now_of(on.clock, on.host))

@@ -1,4 +1,4 @@
-"""A recording and rules to alarms: the real engine, views and attribution, as the agent has them."""
+"""A recording and rules to alarms: the real driver, views and attribution, as agents do."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,8 +9,8 @@ from benchmarks.interference.methods import CLEAR_SECONDS, paced
 from benchmarks.interference.recording import Notes, read_notes
 from benchmarks.interference.schedule import WARM_UP_SECONDS
 from benchmarks.interference.scores import Alarm, Event, Outcome, merged, outcome
-from benchmarks.interference.truth import quiet_stretches, solo_p99, truth
 from benchmarks.interference.truth import p99 as p99_of
+from benchmarks.interference.truth import quiet_stretches, solo_p99, truth
 from benchmarks.interference.victim import Latencies
 from exporter.interference.driver import Driver
 from exporter.interference.model import ALL_JOBS, NODE, Incident, RuleSet, Subject
@@ -46,8 +46,7 @@ def load(folder: Path) -> Recording:
     events = []
     for each in notes.events:
         ratio = max(
-            p99_of(latencies.between(name, each.start, each.stop)) / solo[name]
-            for name in SERVICES
+            p99_of(latencies.between(name, each.start, each.stop)) / solo[name] for name in SERVICES
         )
         judged = truth(each.role, ratio)
         start, stop = each.start - notes.epoch, each.stop - notes.epoch

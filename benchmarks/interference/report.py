@@ -1,4 +1,4 @@
-"""The tables: who found what, on which events, and what helped. Markdown; pure but for recordings."""
+"""The tables: who found what, on which events, and what helped. Pure."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import fmean, median
@@ -84,9 +84,7 @@ def _first(found: Score) -> str:
     return f"{found.first:.0%}, later {found.first_later or 0:.0%}"
 
 
-def kinds_table(
-    recordings: Sequence[Recording], judged_: Mapping[str, Sequence[Judged]]
-) -> Table:
+def kinds_table(recordings: Sequence[Recording], judged_: Mapping[str, Sequence[Judged]]) -> Table:
     """By kind and intensity; a column of each method says found / harmful."""
     every = [each for rows in judged_.values() for each in rows]
     short = {id(each): _short(each.method.title) for each in every}
@@ -133,9 +131,7 @@ def negatives_table(judged_: Mapping[str, Sequence[Judged]]) -> Table:
     rows = []
     for name, wanted in cases:
         times = sum(wanted(each.event) for one in every[0].outcomes for each in one.detected)
-        rows.append(
-            (name, str(times), *(str(_raised(each.outcomes, wanted)) for each in every))
-        )
+        rows.append((name, str(times), *(str(_raised(each.outcomes, wanted)) for each in every)))
     between = (
         str(
             sum(len(one.false_alarms) for one in each.outcomes)

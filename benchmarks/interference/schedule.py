@@ -39,16 +39,15 @@ def plan(seed: int, events: int, seconds: float) -> list[Planned]:
     Random("the deck").shuffle(deck)
     first = (seed - 1) * (events - negatives)
     for number in range(events - negatives):
-        kind, intensity = deck[(first + number) % len(deck)]
-        chosen.append(("antagonist", kind, intensity))
+        chosen.append(("antagonist", *deck[(first + number) % len(deck)]))
     for number in range(negatives):
-        kind = NEGATIVES[((seed - 1) * negatives + number) % len(NEGATIVES)]
-        chosen.append(("negative", kind, 0))
+        name = NEGATIVES[((seed - 1) * negatives + number) % len(NEGATIVES)]
+        chosen.append(("negative", name, 0))
     random.shuffle(chosen)
     found: list[Planned] = []
     at = WARM_UP_SECONDS
-    for role, kind, intensity in chosen:
-        found.append(Planned(role, kind, intensity, random.randrange(5), at, at + seconds))
+    for role, name, intensity in chosen:
+        found.append(Planned(role, name, intensity, random.randrange(5), at, at + seconds))
         at += seconds + random.uniform(*GAP_SECONDS)
     return found
 

@@ -1,8 +1,8 @@
 """Alarms against what was true: who was found, how soon, how often in vain. Pure.
 
 The rule: an alarm belongs to the event in which it begins (or within `grace` seconds after it: its
-window still has the event). One that was on before is no detection. Of an event that did no harm, or
-of none, it is false; of one that is not scored it is neither.
+window still has the event). One that was on before is no detection. Of an event that did no harm,
+or of none, it is false; of one that is not scored it is neither.
 """
 
 from collections.abc import Callable, Iterable, Sequence

@@ -33,8 +33,7 @@ def program(name: str) -> str:
     found = shutil.which(name, path=f"{PEERS / 'bin'}:{os.environ['PATH']}")
     if found is None:
         raise SystemExit(
-            f"interference: no {name}: make .cache/peers/.servers .cache/peers/.load, "
-            "or install it"
+            f"interference: no {name}: make .cache/peers/.servers .cache/peers/.load, or install it"
         )
     return found
 
