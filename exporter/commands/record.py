@@ -2,6 +2,8 @@
 
 import argparse
 import signal
+import sys
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 from exporter.commands.flags import config_flag, hostfs, root_flags
@@ -16,6 +18,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--for", dest="seconds", default="1h", metavar="DURATION", help="how long (default 1h)"
+    )
+    parser.add_argument(
+        "--cgroups",
+        action="store_true",
+        help="also all that interference rules can ask of each pod's cgroup, waits for a CPU"
+        " among it where kernel programs may run (root)",
     )
     config_flag(parser)
     root_flags(parser)
@@ -42,14 +50,25 @@ def run(arguments: argparse.Namespace) -> int:
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    done = record(
-        arguments.file,
-        clock,
-        host,
-        all_sources(host, load_agent(arguments.config).usage, clock),
-        interval,
-        seconds,
-        pause=lambda wait: not stop.wait(wait),
-    )
+    config = load_agent(arguments.config)
+    with ExitStack() as stack:
+        if arguments.cgroups:
+            from exporter.interference.recording import Looking
+
+            looking = stack.enter_context(closing(Looking(config, clock, host)))
+            for problem in looking.problems():
+                print(problem, file=sys.stderr)
+            sources = all_sources(host, config.usage, clock, looking.sources)
+        else:
+            sources = all_sources(host, config.usage, clock)
+        done = record(
+            arguments.file,
+            clock,
+            host,
+            sources,
+            interval,
+            seconds,
+            pause=lambda wait: not stop.wait(wait),
+        )
     show(f"{arguments.file}: {done.rows} rows of {done.series} series, {done.bytes} bytes")
     return 0

@@ -1,9 +1,7 @@
 """`kernmesh rules check`: a rules file in words, with what is wrong with it."""
 
 import argparse
-import os
 import sys
-from pathlib import Path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -13,17 +11,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="read it, report all problems, and say what each rule does",
         allow_abbrev=False,
     )
-    check.add_argument("file", type=Path, metavar="FILE", help="rules.json, or YAML")
+    check.add_argument("file", metavar="FILE", help="rules.json, YAML, or `default`")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from exporter.interference.node_facts import NodeFacts
+    from exporter.hostfs import HostFs
+    from exporter.interference.needs import path_of
     from exporter.interference.rules import read_rules
     from exporter.interference.rules_words import rule_lines
+    from exporter.interference.this_node import this_node
 
-    pages, page = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
-    facts = NodeFacts.of(float(os.cpu_count() or 1), float(pages * page))
-    read = read_rules(arguments.file, facts)
+    facts = this_node(HostFs())._replace(addresses=None)  # who reads a file wants to see its rules
+    read = read_rules(path_of(arguments.file), facts)
     for warning in read.set.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     for rule, words in zip(read.set.rules, read.words, strict=True):

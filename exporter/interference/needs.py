@@ -23,6 +23,7 @@ from exporter.interference.node_facts import NodeFacts
 from exporter.interference.rules import Rules, read_rules
 from exporter.interference.signals import Devices, signal_of
 from exporter.interference.sources.processors import BUSIEST
+from exporter.usage.subjects import MEASURES
 
 DEFAULT = "default"
 _SHIPPED = Path(__file__).with_name("default_rules.yaml")
@@ -43,6 +44,12 @@ class Needs(NamedTuple):
     busiest: bool = False
     links: bool = False
     slo: bool = False
+
+    @classmethod
+    def everything(cls) -> "Needs":
+        """All that rules could ask of cgroups and of the node; no applications."""
+        counted = frozenset({*MEASURES, "runq_waits"})
+        return cls(counted | {"listen_overflows"}, counted, busiest=True, links=True)
 
     @property
     def programs(self) -> tuple[str, ...]:

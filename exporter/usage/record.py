@@ -5,7 +5,7 @@ that detectors can be tried on it later. An agent's own files can be looked into
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,7 +20,7 @@ from exporter.usage.sampler import Sampler
 from exporter.usage.series import Series, Source
 from exporter.usage.statedir import now_of
 from exporter.usage.store import Store
-from exporter.usage.workloads import workloads
+from exporter.usage.workloads import Workloads, workloads
 
 Pause = Callable[[float], bool]
 """Sleeps so many seconds; False where the recording shall end."""
@@ -32,9 +32,15 @@ class Recorded(NamedTuple):
     bytes: int
 
 
-def all_sources(host: HostFs, settings: Usage, clock: Clock) -> tuple[Source, ...]:
-    """Everything that any tier is fed with."""
-    return (*node_sources(host), *workloads(host, settings, clock).sources)
+def all_sources(
+    host: HostFs,
+    settings: Usage,
+    clock: Clock,
+    more: Callable[[Workloads], Iterable[Source]] = lambda work: (),
+) -> tuple[Source, ...]:
+    """Everything that any tier is fed with, and what `more` has of it besides."""
+    work = workloads(host, settings, clock)
+    return (*node_sources(host), *work.sources, *more(work))
 
 
 def record(

@@ -26,7 +26,7 @@ rule_check:
       check_interval: 1s
       subjects: {top}/
       rules:
-        - detects: [{{name: expression, args: {{expression: waited_for_offline > 0.02}}}}]
+        - detects: [{{name: expression, args: {{expression: waited_for_offline > 0.2}}}}]
           for: 1s
           clear: 6s
           actions: [{{name: log}}, {{name: preempt}}, {{name: schedule}}]
@@ -79,7 +79,7 @@ def test_it_is_noticed_and_eased_off_and_all_is_as_before_after_a_kill_and_at_th
         (found,) = incidents(agent, victim)
         assert found["suspects"][0]["subject"]["name"] == f"/{bad}"
         assert found["suspects"][0]["subject"]["class"] == "offline"
-        assert found["finding"]["value"] > found["finding"]["threshold"] == 0.02
+        assert found["finding"]["value"] > found["finding"]["threshold"] == 0.2
         done = {each["action"]: each["result"] for each in found["actions"]}
         assert done == {"log": "done", "preempt": "done", "schedule": "done"}
         answer = json.loads(agent.get("/interference"))
