@@ -25,7 +25,7 @@ from pingmesh import controller_config
 from pingmesh.inventory import Network, NotYet
 from pingmesh.kubernetes_kept import Kept, load_kept, save_kept
 from pingmesh.kubernetes_objects import (
-    Found,
+    NOTHING,
     NodeSeen,
     PodSeen,
     node_members,
@@ -154,8 +154,8 @@ class Kubernetes:
         while True:
             await self._unkept.wait()
             self._unkept.clear()
-            seen = self.seen
-            if all(each.synced for each in self._informers.values()):
+            seen, informers = self.seen, self._informers
+            if all(one.synced and getattr(seen, key) is not None for key, one in informers.items()):
                 assert seen.nodes is not None
                 kept = Kept(
                     self._asked, self._clock.wall(), seen.nodes, seen.probers, seen.opted_in
@@ -202,7 +202,7 @@ class Part:
         if network == "pods":
             self._keys = ("nodes", "probers", *(("opted_in",) if config.opt_in else ()))
         self._of: Sequence[object] = ()
-        self._found = Found((), {})
+        self._found = NOTHING
 
     @property
     def stale(self) -> str:
@@ -221,8 +221,10 @@ class Part:
         if len(of) != len(self._of) or any(a is not b for a, b in zip(of, self._of, strict=True)):
             assert seen.nodes is not None
             if self.network == "nodes":
-                self._found = node_members(seen.nodes)
+                self._found = node_members(seen.nodes, self._found)
             else:
-                self._found = pod_members(seen.nodes, seen.probers or (), seen.opted_in or ())
+                self._found = pod_members(
+                    seen.nodes, seen.probers or (), seen.opted_in or (), self._found
+                )
             self._of = of
         return self._found.members

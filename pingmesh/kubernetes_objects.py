@@ -7,7 +7,8 @@ docs/reference/kubernetes-api (node-v1, pod-v1).
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from exporter.kube.api import Object
@@ -42,10 +43,15 @@ class PodSeen(NamedTuple):
 
 
 class Found(NamedTuple):
-    """`left_out` counts objects by reason."""
+    """`left_out` counts objects by reason. `made` lends members to the next time: a list of ten
+    thousand that are one object each is compared in no time."""
 
-    members: tuple[Member, ...]
-    left_out: Mapping[str, int]
+    members: tuple[Member, ...] = ()
+    left_out: Mapping[str, int] = MappingProxyType({})
+    made: "Mapping[NodeSeen | PodSeen, Member]" = MappingProxyType({})
+
+
+NOTHING = Found()
 
 
 def node_reducer(zone_labels: Sequence[str], rack_label: str) -> Callable[[Object], NodeSeen]:
@@ -95,29 +101,46 @@ def pod_of(found: Object) -> PodSeen:
     )
 
 
-def node_members(nodes: Iterable[NodeSeen]) -> Found:
+def node_members(nodes: Sequence[NodeSeen], before: Found = NOTHING) -> Found:
     """An address that two nodes claim is the younger one's: the older is about to be removed."""
     left_out: Counter[str] = Counter()
     taken: set[str] = set()
-    members = []
+    for node in nodes:
+        taken.update(node.addresses)
+    if len(taken) < sum(len(node.addresses) for node in nodes):
+        nodes = list(_without_clashes(nodes, left_out))
+    made: dict[NodeSeen | PodSeen, Member] = {
+        node: before.made.get(node) or Member(node.name, node.zone, node.rack, node.addresses)
+        for node in nodes
+        if node.addresses
+    }
+    if empty := len(nodes) - len(made):
+        left_out["no address"] += empty
+    return Found(tuple(sorted(made.values(), key=_name_of)), left_out, made)
+
+
+def _without_clashes(nodes: Iterable[NodeSeen], left_out: Counter[str]) -> Iterator[NodeSeen]:
+    taken: set[str] = set()
     for node in sorted(nodes, key=lambda each: (each.created, each.name), reverse=True):
         addresses = tuple(each for each in node.addresses if each not in taken)
         taken.update(addresses)
-        if addresses:
-            members.append(Member(node.name, node.zone, node.rack, addresses))
+        if node.addresses and not addresses:
+            left_out["address of another"] += 1
         else:
-            left_out["address of another" if node.addresses else "no address"] += 1
-    return Found(tuple(sorted(members)), left_out)
+            yield node._replace(addresses=addresses)
 
 
 def pod_members(
-    nodes: Iterable[NodeSeen], probers: Iterable[PodSeen], opted_in: Iterable[PodSeen]
+    nodes: Iterable[NodeSeen],
+    probers: Iterable[PodSeen],
+    opted_in: Iterable[PodSeen],
+    before: Found = NOTHING,
 ) -> Found:
     """Probers are agents by their pods' names; pods that opted in are targets. Zone and rack are
     those of the node that they run on, which is their host."""
     places = {node.name: node for node in nodes}
     left_out: Counter[str] = Counter()
-    members = []
+    made: dict[NodeSeen | PodSeen, Member] = {}
     agents: set[tuple[str, str]] = set()
     names: set[str] = set()
     for agent, pods in ((True, probers), (False, opted_in)):
@@ -136,10 +159,15 @@ def pod_members(
                 continue
             name = pod.name if agent else f"{pod.namespace}/{pod.name}"
             names.add(name)
-            members.append(
-                Member(name, place.zone, place.rack, pod.addresses, place.name, agent=agent)
-            )
-    return Found(tuple(members), left_out)
+            old = before.made.get(pod)
+            if old is None or (old.zone, old.rack, old.agent) != (place.zone, place.rack, agent):
+                old = Member(name, place.zone, place.rack, pod.addresses, place.name, agent=agent)
+            made[pod] = old
+    return Found(tuple(made.values()), left_out, made)
+
+
+def _name_of(member: Member) -> str:
+    return member.name
 
 
 def _is_address(text: Any) -> bool:

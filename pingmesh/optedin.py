@@ -24,17 +24,12 @@ class Chosen(NamedTuple):
     unprobed: int
 
 
-class _Ring:
-    """The probers of one rack by their hashes."""
-
-    def __init__(self, rack: Rack) -> None:
-        self.members = rack.ring
-        self._places = [place_of(each.name) for each in rack.ring]
-
-    def after(self, place: int) -> Iterator[Member]:
-        start = bisect_left(self._places, place)
-        yield from self.members[start:]
-        yield from self.members[:start]
+def _after(rack: Rack, place: int) -> Iterator[Member]:
+    """All of it, from this place on its ring on."""
+    ring = rack.ring
+    start = bisect_left(rack.places, place)
+    for step in range(len(ring)):
+        yield ring[(start + step) % len(ring)]
 
 
 def most_per_prober(targets: int, probers: int, most: int) -> int:
@@ -44,7 +39,7 @@ def most_per_prober(targets: int, probers: int, most: int) -> int:
 
 def choose_probers(racks: Mapping[RackId, Rack], targets: Sequence[Member], bound: int) -> Chosen:
     """`racks` are the probers'; none of them gets more than `bound`."""
-    rings = {id_: _Ring(rack) for id_, rack in racks.items()}
+    ids = sorted(racks)
     near: dict[RackId, list[RackId]] = {}
     far: dict[str, list[RackId]] = {}
     loads: Counter[str] = Counter()
@@ -53,7 +48,7 @@ def choose_probers(racks: Mapping[RackId, Rack], targets: Sequence[Member], boun
 
     def give(target: Member, place: int, ids: Iterable[RackId]) -> bool:
         for id_ in ids:
-            for prober in rings[id_].after(place):
+            for prober in _after(racks[id_], place):
                 if loads[prober.name] < bound and prober.host != target.host:
                     loads[prober.name] += 1
                     dealt.setdefault(prober.name, {}).setdefault(target.rack_id, []).append(target)
@@ -63,11 +58,11 @@ def choose_probers(racks: Mapping[RackId, Rack], targets: Sequence[Member], boun
     for target in sorted(targets):
         own = target.rack_id
         if own not in near:
-            near[own] = [id_ for id_ in sorted(rings) if id_.zone == own.zone and id_ != own]
+            near[own] = [id_ for id_ in ids if id_.zone == own.zone and id_ != own]
         if own.zone not in far:
-            far[own.zone] = [id_ for id_ in sorted(rings) if id_.zone != own.zone]
+            far[own.zone] = [id_ for id_ in ids if id_.zone != own.zone]
         place = place_of(target.name)
-        found = [give(target, place, (own,))] if own in rings else [False]
+        found = [give(target, place, (own,))] if own in racks else [False]
         found += [
             give(target, place, _turned(ids, place)) for ids in (near[own], far[own.zone]) if ids
         ]

@@ -92,6 +92,11 @@ class Rack:
         return tuple(sorted(self.members, key=lambda each: (place_of(each.name), each.name)))
 
     @cached_property
+    def places(self) -> Sequence[int]:
+        """Where on the ring each of it stands."""
+        return [place_of(each.name) for each in self.ring]
+
+    @cached_property
     def positions(self) -> Mapping[str, int]:
         return {each.name: index for index, each in enumerate(self.ring)}
 

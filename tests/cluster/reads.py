@@ -69,9 +69,9 @@ class Reads:
                 self.expire_next_token = False
                 self._store.compact()
             token = json.loads(base64.urlsafe_b64decode(more))
-            version, start = token["rv"], token["start"]
+            version, start, number = token["rv"], token["start"], token["list"]
             try:
-                found = self._store.rest(version)
+                found = self._store.rest(number)
             except Expired:
                 # AC, "Retrieving large results sets in chunks": 410 ResourceExpired.
                 message = "The provided continue parameter is too old to display a consistent list"
@@ -90,8 +90,9 @@ class Reads:
         meta: Object = {"resourceVersion": str(version)}
         stop = start + limit if limit else len(found)
         if stop < len(found):
-            self._store.snapshot(found)
-            token = json.dumps({"rv": version, "start": stop}).encode()
+            if not more:
+                number = self._store.snapshot(found)
+            token = json.dumps({"rv": version, "start": stop, "list": number}).encode()
             meta["continue"] = base64.urlsafe_b64encode(token).decode()
             if not query.get("fieldSelector") and not query.get("labelSelector"):
                 meta["remainingItemCount"] = len(found) - stop

@@ -34,6 +34,7 @@ class Store:
         self.objects: dict[Key, Object] = {}
         self.history: list[Written] = []
         self._snapshots: dict[int, list[Object]] = {}
+        self._lists = 0
         self.hearers: set[Callable[[Written], None]] = set()
 
     def write(self, key: Key, new: Object | None) -> Object:
@@ -61,16 +62,17 @@ class Store:
         ]
 
     def snapshot(self, found: Sequence[Object]) -> int:
-        """Kept for the pages that follow: a list is of one version throughout (AC, "Retrieving
-        large results sets in chunks")."""
-        self._snapshots[self.version] = list(found)
-        return self.version
+        """Kept for the pages that follow, by its number: a list is of one version throughout (AC,
+        "Retrieving large results sets in chunks"), and several are read side by side."""
+        self._lists += 1
+        self._snapshots[self._lists] = list(found)
+        return self._lists
 
-    def rest(self, version: int) -> list[Object]:
+    def rest(self, number: int) -> list[Object]:
         """Of a snapshot. Raises Expired."""
-        if version not in self._snapshots:
+        if number not in self._snapshots:
             raise Expired
-        return self._snapshots[version]
+        return self._snapshots[number]
 
     def since(self, version: int) -> Iterator[Written]:
         """Raises Expired."""
