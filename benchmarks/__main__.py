@@ -22,6 +22,7 @@ NAMES = (
     "controller",
     "pingmesh",
     "interference_engine",
+    "pressure",
 )
 APART = "interference"
 """Takes arguments of its own and half an hour of a quiet machine: never run with the others."""

@@ -10,7 +10,7 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from exporter.config import Duration, Fault, HttpUrl, ListenAddress, doubles, load_yaml
-from exporter.config.agent import Enter, Keys, Level, Levels, is_zone
+from exporter.config.agent import Keys, Percent, is_zone
 from exporter.errors import ConfigError, KernmeshError, Problem
 
 Text = Annotated[str, Meta(min_length=1)]
@@ -25,6 +25,46 @@ ServiceName = Annotated[
         extra={"want": "NAMESPACE/NAME of a Service"},
     ),
 ]
+
+
+class Band(Struct, frozen=True, forbid_unknown_fields=True):
+    """Percent: pressure begins over `high` and ends under `low`, null for one point less."""
+
+    high: Percent = 80.0
+    low: Percent | None = None
+
+    def faults(self) -> Iterator[Fault]:
+        if self.low is not None and not self.low < self.high:
+            want = f"less than high ({self.high:g})"
+            yield Fault(("low",), "too large", self.low, want, also=(("high",),))
+
+    @property
+    def end(self) -> float:
+        return max(0.0, self.high - 1.0) if self.low is None else self.low
+
+
+class Bands(Struct, frozen=True, forbid_unknown_fields=True):
+    """By resource, null for none: busy processors, memory, the fullest filesystem (`disk`), the
+    busiest disk (`io`). `schedule` follows interference's request to send no more work there."""
+
+    cpu: Band | None = Band()
+    mem: Band | None = Band()
+    disk: Band | None = None
+    io: Band | None = None
+    schedule: bool = True
+
+
+class Begin(Struct, frozen=True, forbid_unknown_fields=True):
+    """Pressure begins when `at_least` of the last `of` samples are over the level. The default is
+    the best that a simulation found (docs/pressure.md)."""
+
+    of: Annotated[int, Meta(ge=1, le=360)] = 5
+    at_least: Annotated[int, Meta(ge=1)] = 4
+
+    def faults(self) -> Iterator[Fault]:
+        if self.at_least > self.of:
+            want = f"at most of ({self.of})"
+            yield Fault(("at_least",), "too large", self.at_least, want, also=(("of",),))
 
 
 class LabellerServer(Struct, frozen=True, forbid_unknown_fields=True):
@@ -67,7 +107,7 @@ class PromRules(Struct, frozen=True, forbid_unknown_fields=True):
 
     url: HttpUrl
     rules: Text
-    low: Annotated[float, Meta(gt=0, le=1)] = 0.9
+    low: Annotated[float, Meta(gt=0, le=1)] = 0.98
     timeout: Duration = Duration("10s")
 
     def faults(self) -> Iterator[Fault]:
@@ -125,9 +165,9 @@ class LabellerConfig(Struct, frozen=True, forbid_unknown_fields=True):
     interval: Duration = Duration("10s")
     agents: Agents | None = None
     prometheus: PromRules | None = None
-    levels: Levels = Levels()
-    enter: Enter = Enter()
-    hold: Duration = Duration("5m")
+    levels: Bands = Bands()
+    enter: Begin = Begin()
+    hold: Duration = Duration("20s")
     expire_after: Duration = Duration("10m")
     keys: Keys = Keys()
     condition: bool = True
@@ -155,7 +195,7 @@ class LabellerConfig(Struct, frozen=True, forbid_unknown_fields=True):
             zone, want = self.crane_timezone, "one of this machine's, such as Asia/Shanghai"
             yield Fault(("crane_timezone",), "unknown time zone", zone, want)
 
-    def chosen(self) -> dict[str, Level]:
+    def chosen(self) -> dict[str, Band]:
         """The levels that follow a gauge of the agents, by resource."""
         found = {resource: getattr(self.levels, resource) for resource in RESOURCES}
         return {resource: level for resource, level in found.items() if level is not None}

@@ -5,6 +5,7 @@ nothing is followed, nothing is unpacked. httpx takes ten times the CPU for the 
 """
 
 import asyncio
+import os
 from collections.abc import Sequence
 
 import httptools
@@ -118,7 +119,8 @@ async def get_all(
     except KernmeshError as error:
         return _filled(found, paths, error)
     except (OSError, UnicodeError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        number = getattr(error, "errno", None) or 0  # whose text has no address in it
+        reason = os.strerror(number) if number > 0 else str(error) or type(error).__name__
         return _filled(found, paths, KernmeshError(reason))
     finally:
         if connection is not None:

@@ -30,7 +30,7 @@ def settings_of(config: LabellerConfig, rules: Collection[Rule]) -> Mapping[str,
     found: dict[str, Settings] = {}
     if config.agents is not None:
         for resource, level in config.chosen().items():
-            found[resource] = Settings(level.high, level.low, of, at_least, hold, expire)
+            found[resource] = Settings(level.high, level.end, of, at_least, hold, expire)
         if config.levels.schedule and config.agents.interference:
             found[SCHEDULE] = request_settings(expire)
     if config.prometheus is not None:

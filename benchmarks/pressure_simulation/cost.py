@@ -1,0 +1,133 @@
+"""What the labeller costs: a round in which nothing changes, polling 5,000 agents, memory.
+
+Agents are 5,000 addresses of the loopback behind one server in a process of its own; the labeller's
+side is what `kernmesh labeller` runs.
+"""
+
+import asyncio
+import json
+import multiprocessing
+import os
+import resource
+import time
+from multiprocessing.connection import Connection
+from random import Random
+from statistics import median
+from typing import cast
+
+from benchmarks.pressure_simulation.world import World
+from benchmarks.tables import Table
+from exporter.kube.api import KubeApi
+from exporter.kube.cache import Change
+from exporter.labeller.agent_source import AgentSource, Place
+from exporter.labeller.config import Agents
+from exporter.labeller.fleet import Fleet
+from exporter.labeller.keeper import Keeper
+from exporter.labeller.nodes import MANAGER, reduced
+from exporter.pressure.levels import Settings
+from exporter.pressure.marks import Marks
+from exporter.pressure.writer import Writer
+from exporter.testing import FakeClock
+
+NODES, ROUNDS = 5000, 5
+
+
+class _Agent(asyncio.Protocol):
+    """Answers like an agent, as cheaply as can be: it shares the machine with what is measured."""
+
+    statistics = b""
+    interference = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        self.transport.write(self.statistics if b"/statistics" in data else self.interference)
+
+
+def _serve(ready: Connection) -> None:
+    random = Random(1)
+    names = [f"{what}_usage_{how}" for what in ("cpu", "mem") for how in ("active", "avg_5m")]
+    names += [f"{what}_usage_max_avg_{how}" for what in ("cpu", "mem") for how in ("1h", "1d")]
+
+    def answer(body: object) -> bytes:
+        text = json.dumps(body).encode()
+        head = f"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {len(text)}"
+        return head.encode() + b"\r\n\r\n" + text
+
+    _Agent.statistics = answer({name: round(random.uniform(5, 60), 2) for name in names})
+    _Agent.interference = answer({"schedule": False, "evictions": []})
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(_Agent, "0.0.0.0", 0, backlog=4096)
+        ready.send(server.sockets[0].getsockname()[1])
+        await asyncio.Event().wait()
+
+    asyncio.run(main())
+
+
+def _nodes(keeper: Keeper, world: World) -> None:
+    for name, node in world.nodes.items():
+        index = int(name.rpartition("-")[2])
+        address = f"127.1.{index // 250}.{index % 250 + 1}"
+        full = {**node, "status": {"addresses": [{"type": "InternalIP", "address": address}]}}
+        known = reduced(full, Marks())
+        keeper.changed(Change("added", ("", name), None, known))
+
+
+async def _measure(port: int) -> tuple[list[float], list[float], list[float], int]:
+    clock, settings = FakeClock(), Settings(80.0, 79.0, 5, 4, 20.0)
+    world = World(clock, NODES)
+    api = cast(KubeApi, world)
+    writer = Writer(api, clock, MANAGER, asyncio.sleep)
+    fleet = Fleet({"cpu": settings, "mem": settings, "schedule": settings})
+    keeper = Keeper(fleet, Marks(heartbeat=False), writer, api, clock, 600.0)
+    _nodes(keeper, world)
+    keeper.begin()
+    gauges = {"cpu": "cpu_usage_active", "mem": "mem_usage_active"}
+    source = AgentSource(Agents(), gauges)
+    places = {name: Place(known.address, port) for name, known in keeper.known.items()}
+    spent, lasted, rounds = list[float](), list[float](), list[float]()
+    for _ in range(ROUNDS):
+        began, wall = time.process_time(), time.monotonic()
+        readings = await source.read(places)
+        spent.append(time.process_time() - began)
+        lasted.append(time.monotonic() - wall)
+        assert len(readings) == NODES, source.reasons
+        clock.advance(10.0)
+        began = time.process_time()
+        keeper.round(fleet.advance(clock.monotonic(), keeper.known, readings))
+        rounds.append(time.process_time() - began)
+    return spent, lasted, rounds[1:], world.applies
+
+
+def cost_table() -> Table:
+    ours, theirs = multiprocessing.Pipe()
+    server = multiprocessing.get_context("fork").Process(target=_serve, args=(theirs,))
+    server.start()
+    try:
+        port = ours.recv()
+        cores = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, cores[:1])
+        spent, lasted, rounds, writes = asyncio.run(_measure(port))
+        os.sched_setaffinity(0, cores)
+    finally:
+        server.terminate()
+        server.join()
+    rows = (
+        ("a round in which nothing changes, CPU", f"{median(rounds) * 1000:.0f} ms", "500 ms"),
+        ("writes of it", str(writes), "0"),
+        ("polling every agent, CPU", f"{median(spent):.1f} s", ""),
+        ("polling every agent, time, on one core", f"{median(lasted):.1f} s", "15 s"),
+    )
+    notes = (
+        f"{NODES} nodes, 3 resources, medians of {ROUNDS} rounds; agents answer /statistics and "
+        "/interference over real HTTP, a connection each.",
+    )
+    return Table("What it costs", ("", "measured", "goal"), rows, notes)
+
+
+def peak_megabytes() -> float:
+    """Of this process so far (getrusage(2), ru_maxrss)."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
