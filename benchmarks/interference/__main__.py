@@ -9,6 +9,7 @@ Recording wants a quiet machine; what is recorded may be evaluated as often as r
 """
 
 import argparse
+import logging
 import os
 import platform
 import signal
@@ -66,6 +67,7 @@ def numbers(text: str) -> list[int]:
 
 def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what was made is taken away
+    logging.getLogger("exporter").setLevel(logging.ERROR)  # what rules say is in the table
     asked = arguments()
     facts = NodeFacts.of(os.cpu_count() or 1, float(os.sysconf("SC_PHYS_PAGES") * PAGE))
     if asked.what in ("all", "record"):

@@ -17,7 +17,7 @@ import msgspec
 from benchmarks.interference.antagonists import KINDS, antagonist
 from benchmarks.interference.cgroups import OFFLINE, OFFLINE_ROOT, OFFLINE_SHARES, PODS
 from benchmarks.interference.machine import CACHE, Machine, kernel_programs, machine
-from benchmarks.interference.methods import CLEAR_SECONDS, shipped
+from benchmarks.interference.methods import shipped
 from benchmarks.interference.truth import p99
 from benchmarks.interference.victim import Latencies
 from exporter.actuator.client import Actuator
@@ -173,25 +173,24 @@ class _Bench:
             self._acting.ask(Undo(run=RUN))
 
     def _by_rules(self, kind: str, intensity: int, path: str) -> Trial:
-        """As an agent would: a tick a second, the shipped rules, dry_run off."""
+        """As an agent would: a tick a second, the shipped rules, dry_run off. It ends before they
+        give anything back."""
         on = self._on
         slo = SloReader(on.clock, {"client": on.client.answer}, 1.0)
         actions = make_actions(self._acting.ask, on.clock, dry_run=False)
-        driver = Driver(quick(self._rules), actions)
+        driver = Driver(self._rules, actions)
         said: list[str] = []
-        before, during, after = 8, int(self._seconds) + 1, int(CLEAR_SECONDS) + 4
+        before, during = 10, int(self._seconds) + 1
         with kernel_programs() as programs:
             sampler = on.sampler(programs, slo)
             kept = stores.in_memory(1.0, 300.0, now_of(on.clock, on.host))
             names, due, began = Names(), time.monotonic(), 0.0
             subjects: tuple[Subject, ...] = ()
             try:
-                for second in range(before + during + after):
+                for second in range(before + during):
                     if second == before:
                         began = time.monotonic()
                         on.begin(path, antagonist(kind, intensity, on.scratch))
-                    if second == before + during:
-                        on.end(path)
                     sample = sampler.tick()
                     kept.put(sample.at, sample.wall, sample.values)
                     subjects = subjects or _subjects(kept)
@@ -208,24 +207,12 @@ class _Bench:
                     due += 1.0
                     time.sleep(max(due - time.monotonic(), 0.0))
             finally:
-                driver.act_by(None)
+                stopped = time.monotonic()
+                on.end(path)
+                driver.act_by(None)  # what it did is taken back
                 actions.close()
-        start, stop = began + GOAL_SECONDS, began + during
+        start, stop = began + GOAL_SECONDS, stopped
         return self._counted(kind, intensity, "rules", start, stop, "\n".join(said))
-
-
-def quick(rules: RuleSet) -> RuleSet:
-    """The shipped rules, but over three seconds after nothing holds, as the next trial waits."""
-    return rules._replace(
-        rules=tuple(
-            rule._replace(
-                recover_interval=1.0,
-                cooldown=0.0,
-                entries=tuple(each._replace(clear=CLEAR_SECONDS) for each in rule.entries),
-            )
-            for rule in rules.rules
-        )
-    )
 
 
 def _subjects(kept: stores.Store) -> tuple[Subject, ...]:
