@@ -1,0 +1,277 @@
+"""Everything that dashboards show, running: two agents, a controller, an API server, a Prometheus.
+
+Agent `a` has all programs, usage, rules and labels; `b` only probes. Both are on loopback, as is a
+node `c` that has no agent, so that something is lost. Load is tests.programs'.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tests.agent.running import COMMAND, Agent, running
+from tests.agent.test_prometheus import PEERS, free_port
+from tests.cluster.apiserver import ApiServer, api_server
+from tests.kernel.tasks import Task, ending, python_task
+from tests.kernel.test_pods import Pod
+from tests.pingmesh.pki import authority, signed
+from tests.pingmesh.servers import nginx
+from tests.programs.ground import Ground, of_this_machine
+from tests.programs.loads import LOADS
+
+WATCHDOG_SECONDS = 60.0
+STATS = Path("/proc/sys/kernel/bpf_stats_enabled")
+LABEL = "kernmesh.io/pressure-cpu"
+_KEYS = {"match": "match[]"}
+SPIN = "end = time.monotonic() + 600\nwhile time.monotonic() < end: pass"
+
+
+class Series(NamedTuple):
+    labels: Mapping[str, str]
+    value: float
+
+
+class Prometheus:
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    def ask(self, path: str, **query: str) -> Any:
+        """The `data` of its answer. Raises urllib's HTTPError where it refuses."""
+        words = urllib.parse.urlencode({_KEYS.get(key, key): text for key, text in query.items()})
+        with urllib.request.urlopen(f"{self.url}/api/v1/{path}?{words}", timeout=20) as answer:
+            return json.load(answer)["data"]
+
+    def query(self, expression: str, at: float | None = None) -> list[Series]:
+        """Now, or at a time; without what is not a number, as nothing can be drawn of it."""
+        time_ = {} if at is None else {"time": f"{at:.3f}"}
+        rows = self.ask("query", query=expression, **time_)["result"]
+        found = [Series(row["metric"], float(row["value"][1])) for row in rows]
+        return [series for series in found if series.value == series.value]
+
+    def eventually(self, expression: str) -> list[Series]:
+        until = time.monotonic() + WATCHDOG_SECONDS
+        while True:
+            found: list[Series] = []
+            with suppress(OSError):  # not up yet
+                found = self.query(expression)
+            if found:
+                return found
+            assert time.monotonic() < until, f"no series for {expression}"
+            time.sleep(0.2)  # between polls of another process, not a synchronisation
+
+
+def write_agent(folder: Path, name: str, controller: int, more: str) -> Path:
+    path = folder / f"{name}.yaml"
+    path.write_text(
+        f"pingmesh: {{controller: 'http://127.0.0.1:{controller}'}}\n"
+        f"usage:\n  interval: 1s\n  fast_interval: 1s\n  state_dir: null\n{more}"
+    )
+    return path
+
+
+def write_controller(folder: Path, agents: int, https: int, closed: int) -> Path:
+    (folder / "inventory.yaml").write_text(
+        "nodes:\n"
+        "  a: {zone: east, rack: r1, ips: [127.0.0.1]}\n"
+        "  b: {zone: east, rack: r2, ips: [127.0.0.2]}\n"
+        "  c: {zone: west, rack: r3, ips: [127.0.0.3]}\n"
+    )
+    (folder / "pinglist.yaml").write_text(
+        "mesh:\n"
+        f"  shop: {{type: OtherIP, ips: ['https://127.0.0.1:{https}/ok'], verify: false}}\n"
+        f"  gone: {{type: OtherIP, ips: ['127.0.0.1:{closed}']}}\n"
+        "  forbidden: {type: OtherIP, ips: [169.254.169.254]}\n"  # denied: nothing is sent
+    )
+    path = folder / "controller.yaml"
+    path.write_text(
+        f"inventory: {folder}/inventory.yaml\npinglist: {folder}/pinglist.yaml\n"
+        "setting: {interval: 10, timeout: 1, delay: 0}\n"
+        f"probing: {{probe: tcp, port: {agents}}}\n"
+        f"mesh: {{agent_port: {agents}, every: 2s, window: 60s, timeout: 2s}}\n"
+    )
+    return path
+
+
+# What holds at once while anything runs: findings, suspects, actions (said only), incidents.
+RULES = """
+rule_check:
+  node_rules:
+    - name: busy
+      check_interval: 1s
+      handle_interval: 2s
+      rules:
+        - detects: [{name: expression, args: {expression: cpu_avg > 0.001}}]
+          actions: [{name: log}, {name: schedule}]
+  container_rules:
+    - name: waits
+      check_interval: 1s
+      handle_interval: 2s
+      rules:
+        - detects: [{name: runq, args: {quantile: 0.99, delay: 1us, window: 5s}}]
+          actions: [{name: log}, {name: preempt}]
+"""
+
+
+class Stack(NamedTuple):
+    agent: Agent
+    prometheus: Prometheus
+    ground: Ground
+
+
+@contextmanager
+def stack(folder: Path) -> Iterator[Stack]:
+    with ExitStack() as exits:
+        enter = exits.enter_context
+        server = enter(api_server("1.20"))
+        prepare(server)
+        https = enter(nginx(folder, signed(folder, "shop", authority(folder, "ca"))))
+        agents, controller, closed = free_port(), free_port(), free_port()
+        (folder / "rules.yaml").write_text(RULES)
+        first = write_agent(
+            folder,
+            "a",
+            controller,
+            "  jobs: [{name: spinner, command: 'time.monotonic'}]\n"
+            "ebpf: {programs: all}\n"
+            f"interference: {{rules: {folder}/rules.yaml}}\n"
+            "pressure:\n  enabled: true\n  node: a\n"
+            f"  kubeconfig: {server.kubeconfig(folder)}\n"
+            "  levels: {cpu: {high: 0.01, low: 0}, mem: {high: 0.01, low: 0}}\n"
+            "  enter: {of: 2, at_least: 2}\n",
+        )
+        second = write_agent(folder, "b", controller, "ebpf: {programs: []}\npressure: {node: b}\n")
+        targets = {
+            "kernmesh": [f"127.0.0.1:{agents}", f"127.0.0.2:{agents}"],
+            "kernmesh-controller": [f"127.0.0.1:{controller}"],
+        }
+        reader = enter(prometheus(folder, targets))
+        reader.eventually("up")  # before the agents: what changes at their start is seen
+        enter(counted_run_time())
+        named = named_pods(folder, enter(pods()))
+        agent = enter(running("--config", first, listen=f"127.0.0.1:{agents}", prefix=named))
+        enter(running("--config", second, listen=f"127.0.0.2:{agents}"))
+        assert agent.url  # it has asked for its list, and there was no controller
+        file = write_controller(folder, agents, https, closed)
+        enter(process(folder, "controller", "--config", file, controller))
+        ground = enter(of_this_machine())
+        yield Stack(agent, reader, ground)
+
+
+def prepare(server: ApiServer) -> None:
+    """A Node, and on it a label of somebody else's."""
+    server.put("nodes", {"metadata": {"name": "a", "labels": {LABEL: "x"}}})
+
+
+@contextmanager
+def counted_run_time() -> Iterator[None]:
+    before = STATS.read_text()
+    STATS.write_text("1")
+    try:
+        yield
+    finally:
+        STATS.write_text(before)
+
+
+def named_pods(folder: Path, made: Sequence[Pod]) -> tuple[str, ...]:
+    """How to run an agent that finds the pods' names where kubelet writes their logs."""
+    for number, pod in enumerate(made):
+        (folder / f"logs/shop_web-{number}_{pod.uid}/server").mkdir(parents=True)
+    mount = 'mkdir -p /var/log/pods && mount --bind "$0" /var/log/pods && exec "$@"'
+    return ("sh", "-c", mount, str(folder / "logs"))
+
+
+@contextmanager
+def pods() -> Iterator[Sequence[Pod]]:
+    """One online pod and one offline, both busy and throttled."""
+    made, tasks = [Pod("burstable"), Pod("besteffort")], list[Task]()
+    try:
+        for pod in made:
+            tasks.append(python_task("import time", SPIN))
+            pod.add(tasks[-1])
+            for mount in pod.mounts:
+                quota = mount.folder / pod.path / "cpu.cfs_quota_us"
+                if quota.exists():
+                    quota.write_text("5000")
+        with ending(*tasks):
+            for task in tasks:
+                task.start()
+            yield made
+    finally:
+        for pod in made:
+            pod.remove()
+
+
+@contextmanager
+def process(folder: Path, role: str, *words: str | Path | int) -> Iterator[None]:
+    *arguments, port = words
+    command = [*COMMAND, role, *arguments, f"--web.listen-address=127.0.0.1:{port}"]
+    with (folder / f"{role}.log").open("wb") as log:
+        running = subprocess.Popen(command, stdout=log, stderr=log)
+        try:
+            yield
+        finally:
+            running.terminate()
+            running.wait(WATCHDOG_SECONDS)
+
+
+@contextmanager
+def prometheus(folder: Path, targets: Mapping[str, Sequence[str]]) -> Iterator[Prometheus]:
+    config = {
+        "global": {"scrape_interval": "2s", "scrape_timeout": "2s"},
+        "scrape_configs": [
+            {"job_name": job, "static_configs": [{"targets": addresses}]}
+            for job, addresses in targets.items()
+        ],
+    }
+    (folder / "prometheus.yml").write_text(json.dumps(config))
+    port = free_port()
+    with (folder / "prometheus.log").open("w") as log:
+        running = subprocess.Popen(
+            [
+                PEERS / "prometheus",
+                f"--config.file={folder / 'prometheus.yml'}",
+                f"--storage.tsdb.path={folder / 'data'}",
+                f"--web.listen-address=127.0.0.1:{port}",
+            ],
+            stderr=log,
+        )
+        try:
+            yield Prometheus(f"http://127.0.0.1:{port}")
+        finally:
+            running.terminate()
+            running.wait(WATCHDOG_SECONDS)
+
+
+def begin(ground: Ground) -> None:
+    """What makes the histograms that nothing else here makes."""
+    for name in ("biolatency", "accept-latency", "tcp-syn-backlog", "direct-reclaim"):
+        LOADS[name](ground)
+
+
+def load(ground: Ground) -> None:
+    """What the programs see, each once."""
+    for make in dict.fromkeys(LOADS.values()):
+        make(ground)
+
+
+def main() -> None:
+    """Runs until a line comes in, and says where Prometheus is: to look at it by hand."""
+    folder = Path(sys.argv[1])
+    folder.mkdir(exist_ok=True)
+    with stack(folder) as made:
+        begin(made.ground)
+        made.prometheus.eventually("ebpf_exporter_direct_reclaim_seconds_count")
+        load(made.ground)
+        print(made.prometheus.url, made.agent.url, os.getpid(), flush=True)
+        sys.stdin.readline()
+
+
+if __name__ == "__main__":
+    main()
