@@ -33,11 +33,6 @@ from exporter.web.pages import landing_routes
 def run_agent(options: Options, show: Show) -> int:
     """Runs until SIGTERM or SIGINT; 0 then. Raises KernmeshError where it cannot start."""
     config = load_agent(options.config)
-    if config.server.web_config is not None:  # serving in the clear what was to be encrypted: no
-        raise KernmeshError(
-            f"server.web_config: {config.server.web_config}: this version has no TLS and no users; "
-            "take the key out and put a proxy in front"
-        )
     return run(Agent(config, options), config.server.listen, show)
 
 
@@ -45,7 +40,7 @@ class Agent(Role[AgentConfig]):
     """Serves at once, is ready when the programs are loaded, ends with everything detached."""
 
     def __init__(self, config: AgentConfig, options: Options) -> None:
-        super().__init__(options, config.server.lifecycle)
+        super().__init__(options, config.server.lifecycle, config.server.web_config)
         self._config = config
         self._first = config  # what only a restart changes is as it says
         self._started = self.clock.monotonic()

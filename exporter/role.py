@@ -13,12 +13,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
 
-from exporter.clock import SystemClock
+from exporter.clock import Clock, SystemClock
 from exporter.errors import ConfigError, KernmeshError
 from exporter.hostfs import HostFs
 from exporter.metrics import exposition
@@ -31,6 +31,9 @@ from exporter.web.limits import Limits
 from exporter.web.listen import bind, urls
 from exporter.web.server import Server, serve
 
+if TYPE_CHECKING:
+    from exporter.web.protection import Protection
+
 # So that a render thread does not keep the loop waiting for Python's default 5 ms.
 SWITCH_INTERVAL_SECONDS = 0.0002
 
@@ -42,11 +45,12 @@ log = logging.getLogger(__name__)
 
 
 class Options(NamedTuple):
-    """What the command line says. `config` None: the defaults. `listen`, if any, replaces the
-    file's."""
+    """What the command line says. `config` None: the defaults. `listen`, if any, and `web_config`
+    replace the file's."""
 
     config: Path | None = None
     listen: tuple[str, ...] = ()
+    web_config: Path | None = None
     lifecycle: bool = False
     host: HostFs = HostFs()
 
@@ -66,8 +70,8 @@ class Role(ABC, Generic[C]):
 
     limits = Limits()
 
-    def __init__(self, options: Options, lifecycle: bool) -> None:
-        """`lifecycle` is what the file says of it."""
+    def __init__(self, options: Options, lifecycle: bool, web_config: str | None = None) -> None:
+        """`lifecycle` and `web_config` are what the file says of them. Raises KernmeshError."""
         self.options = options
         self.clock = SystemClock()
         self.registry = Registry(self.clock)
@@ -78,6 +82,10 @@ class Role(ABC, Generic[C]):
         self._lifecycle = options.lifecycle or lifecycle
         self._notes: tuple[str, ...] = ()
         self._server: Server | None = None
+        web = options.web_config or web_config
+        self._protection = None if web is None else _protection(Path(web), self.clock)
+        if self._protection is not None:
+            self.registry.register(self._protection, "web")
 
     # --- what a role is
 
@@ -127,14 +135,18 @@ class Role(ABC, Generic[C]):
         """What the last reload left to say."""
         if self.reloads.problem:
             yield f"the last reload was refused and changed nothing: {self.reloads.problem}"
+        if self._protection is not None and self._protection.problem:
+            yield f"the web configuration stays as it was: {self._protection.problem}"
         yield from self._notes
 
     async def reload(self) -> None:
         """Reads the files anew. Raises KernmeshError where they are bad; all stays as it was then,
         which /metrics says too."""
         async with self.changing:
+            web = self._protection
             try:
                 now = await in_thread(self.read, "reload")
+                web_now = await in_thread(web.read, "web files") if web else None
             except KernmeshError as error:
                 lines = error.problems if isinstance(error, ConfigError) else (error,)
                 self.reloads.failed(str(lines[0]))
@@ -154,6 +166,8 @@ class Role(ABC, Generic[C]):
                 self.reloads.failed(reason)
                 log.error("reload failed", exc_info=error)
                 raise KernmeshError(reason) from error
+            if web is not None and web_now is not None:
+                web.take(web_now)
             self.reloads.succeeded()
             log.info("reloaded", extra=said)
 
@@ -171,14 +185,27 @@ class Role(ABC, Generic[C]):
             reload=self.reload if self._lifecycle else None,
             routes=self.routes(),
         )
-        self._server = Server(self.front(app), self.limits)
-        start = Start(sockets, urls(sockets), stop, show)
+        web = self._protection
+        front = self.front(app)
+        if web is None:
+            self._server = Server(front, self.limits)
+        else:
+            from exporter.web.guard import Guard
+
+            guard = Guard(front, lambda: web.rules, self.clock)
+            self._server = Server(guard, self.limits, lambda: web.secure)
+            web.renew = self._server.connections.renew
+            web.denied = guard.denied
+        secure = web is not None and web.secure is not None
+        start = Start(sockets, urls(sockets, secure), stop, show)
         try:
             async with asyncio.TaskGroup() as group:
                 besides = [
                     group.create_task(each)
                     for each in (*self.tasks(start), self._reload_on(hangup))
                 ]
+                if web is not None:
+                    besides.append(group.create_task(web.run()))
                 await serve(self._server, sockets, stop)
                 for task in besides:
                     task.cancel()
@@ -196,6 +223,13 @@ class Role(ABC, Generic[C]):
         self, accept: str, encoding: str, names: tuple[str, ...]
     ) -> tuple[bytes, Mapping[str, str]]:
         return exposition.render(self.registry, accept, encoding, names)
+
+
+def _protection(path: Path, clock: Clock) -> "Protection":
+    """Raises KernmeshError."""
+    from exporter.web.protection import Protection  # who has none does not pay for it
+
+    return Protection(path, clock)
 
 
 def run(role: Role[Any], listen: Sequence[str], show: Show) -> int:

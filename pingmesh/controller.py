@@ -63,7 +63,7 @@ class Controller(Role[Given]):
     def __init__(self, path: Path, config: ControllerConfig, options: Options) -> None:
         """`config` is what `path` says. Reads the files that it names and makes the first topology.
         Raises KernmeshError."""
-        super().__init__(options, config.server.lifecycle)
+        super().__init__(options, config.server.lifecycle, config.server.web_config)
         self._path, self._first = path, config  # what only a restart changes is as it says
         self._networks = Networks()
         self._build_seconds: float | None = None

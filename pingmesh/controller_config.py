@@ -30,10 +30,6 @@ class ControllerServer(Struct, frozen=True, forbid_unknown_fields=True):
     def faults(self) -> Iterator[Fault]:
         for index in doubles([text for text in self.listen if not text.endswith(":0")]):
             yield Fault(("listen", index), "is there twice", self.listen[index])
-        if self.web_config is not None:  # serving in the clear what was to be encrypted: no
-            problem = "this version has no TLS and no users"
-            want = "null, and a proxy in front"
-            yield Fault(("web_config",), problem, self.web_config, want)
 
 
 class Kubernetes(Struct, frozen=True, forbid_unknown_fields=True):

@@ -4,12 +4,13 @@ import argparse
 import sys
 from pathlib import Path
 
-from exporter.commands.flags import config_flag
+from exporter.commands.flags import config_flag, web_flag
 from exporter.errors import ConfigError, Problem
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     config_flag(parser)
+    web_flag(parser)
     parser.add_argument(
         "--controller", type=Path, metavar="FILE", help="controller.yaml, instead of an agent's"
     )
@@ -42,6 +43,11 @@ def _of_agent(arguments: argparse.Namespace) -> list[Problem]:
         config = load_agent(arguments.config)
         if arguments.config is not None:
             problems += check_pingmesh(config.pingmesh, arguments.config)
+        web = arguments.web_config or config.server.web_config
+        if web is not None:
+            from exporter.web.protection import check as check_web
+
+            problems += check_web(Path(web))
         if config.pressure.crane_policy is not None:
             policy = Path(config.pressure.crane_policy)
             problems += check_policy(policy, names_of(config.usage))

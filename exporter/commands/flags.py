@@ -43,6 +43,7 @@ def role_flags(parser: argparse.ArgumentParser, listen: str) -> None:
         metavar="ADDR",
         help=f"address to serve on, repeatable; replaces server.listen (default {listen})",
     )
+    web_flag(parser)
     parser.add_argument(
         "--web.enable-lifecycle",
         dest="lifecycle",
@@ -60,6 +61,16 @@ def role_flags(parser: argparse.ArgumentParser, listen: str) -> None:
     )
 
 
+def web_flag(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--web.config.file",
+        dest="web_config",
+        type=Path,
+        metavar="FILE",
+        help="TLS, users and headers, as Prometheus' exporters read it; replaces server.web_config",
+    )
+
+
 def role_options(arguments: argparse.Namespace) -> "Options":
     """What role_flags were set to. The log is set up, and SIGHUP ends nothing, from here on."""
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something to reload
@@ -70,6 +81,7 @@ def role_options(arguments: argparse.Namespace) -> "Options":
     return Options(
         config=arguments.config,
         listen=tuple(arguments.listen or ()),
+        web_config=arguments.web_config,
         lifecycle=arguments.lifecycle,
         host=hostfs(arguments),
     )

@@ -12,6 +12,7 @@ SCHEMAS = {
     "labeller": ("exporter.labeller.config", "LabellerConfig"),
     "mesh": ("pingmesh.mesh_reading", "MeshJson"),
     "pinglist": ("pingmesh.pinglist", "Pinglist"),
+    "web": ("exporter.config.web", "WebConfig"),
     "rules": ("exporter.interference.rules_file", "RulesFile"),
 }
 """The struct that each file is read into, by module and name."""

@@ -15,6 +15,12 @@ _CUT = Shape(
     "Connections that were closed on a client: too slow, to make room for another, or no room.",
     ["reason"],
 )
+_HANDSHAKES = Shape(
+    "counter",
+    "kernmesh_tls_handshakes_total",
+    "TLS handshakes by how they ended: ok, or what kept the client out.",
+    ["result"],
+)
 
 
 class Clients:
@@ -27,6 +33,9 @@ class Clients:
         now = self._connections()
         if now is None:
             raise NoData("the server does not run yet")
-        yield FastFamily.of(_OPEN, {(): len(now.members)})
+        yield FastFamily.of(_OPEN, {(): now.open})
         cut = {("deadline",): now.timed_out, ("room",): now.evicted, ("full",): now.refused}
         yield FastFamily.of(_CUT, {reason: float(count) for reason, count in cut.items()})
+        if now.handshakes:  # none without TLS
+            ended = {(result,): float(count) for result, count in now.handshakes.items()}
+            yield FastFamily.of(_HANDSHAKES, ended)

@@ -12,6 +12,12 @@ class Limits(NamedTuple):
 
     connections: int = 256
     """Open at once. One more, and the one that waits longest for its client is closed."""
+    handshakes: int = 64
+    """Of TLS, at once and among those connections; one more, and the oldest is closed."""
+    handshake_seconds: float = 5.0
+    """From a connection's start to the end of its TLS handshake."""
+    shutdown_seconds: float = 5.0
+    """For a client to say that it has heard of TLS's end."""
     request_seconds: float = 10.0
     """From the first byte of a request (on a new connection: from its start) to its last."""
     idle_seconds: float = 300.0

@@ -55,14 +55,14 @@ def bind(addresses: Sequence[str], make: MakeSocket = socket.socket) -> list[soc
     return sockets
 
 
-def urls(sockets: Sequence[socket.socket]) -> list[str]:
+def urls(sockets: Sequence[socket.socket], secure: bool = False) -> list[str]:
     """Where the sockets can be reached from this machine, with the actual ports."""
-    found = []
+    found, scheme = [], "https" if secure else "http"
     for sock in sockets:
         host, port = sock.getsockname()[:2]
         if host in ("::", "0.0.0.0"):  # noqa: S104 # compared, not bound
             host = "localhost"
-        found.append(f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
+        found.append(f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}")
     return found
 
 

@@ -7,13 +7,17 @@ second, and waits for connections by polling. Signals belong to the command.
 import asyncio
 import logging
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from starlette.types import ASGIApp
 
 from exporter.web.connections import Connections
 from exporter.web.limits import Limits
 from exporter.web.listen import BACKLOG
+
+if TYPE_CHECKING:
+    from exporter.web.tls import Secure
 
 GRACE_SECONDS = 1.0
 
@@ -23,8 +27,13 @@ log = logging.getLogger(__name__)
 class Server:
     """One app on any number of sockets. `connections` has them and their counts."""
 
-    def __init__(self, app: ASGIApp, limits: Limits | None = None) -> None:
-        self.connections = Connections(app, limits or Limits())
+    def __init__(
+        self,
+        app: ASGIApp,
+        limits: Limits | None = None,
+        secure: "Callable[[], Secure | None]" = lambda: None,
+    ) -> None:
+        self.connections = Connections(app, limits or Limits(), secure)
         self._listeners: list[asyncio.Server] = []
 
     async def start(self, sockets: Sequence[socket.socket]) -> None:
@@ -41,6 +50,8 @@ class Server:
         for listener in self._listeners:
             listener.close()
         self._listeners.clear()
+        for knock in list(self.connections.knocking):
+            knock.abort()
         for connection in list(self.connections.members):
             connection.shutdown()
         try:

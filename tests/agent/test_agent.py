@@ -233,14 +233,6 @@ def test_a_key_that_this_version_does_not_act_on_is_said(tmp_path: Path) -> None
         assert "note: interference is set, and this version does not act on it yet" in agent.screen
 
 
-def test_no_agent_serves_in_the_clear_what_was_to_be_encrypted(tmp_path: Path) -> None:
-    config = tmp_path / "agent.yaml"
-    config.write_text("server: {web_config: web.yaml}\n")
-    with running("--config", config) as agent:
-        assert agent.ended() == 1
-        assert "server.web_config: web.yaml: this version has no TLS" in agent.log
-
-
 def test_an_agent_that_was_killed_goes_on_where_it_was(tmp_path: Path) -> None:
     config = tmp_path / "agent.yaml"
     config.write_text(

@@ -411,8 +411,8 @@ def test_custom_targets_are_followed_and_kept_when_they_go_bad(tmp_path: Path) -
         ),
         ("", "{folder}/controller.yaml:1: inventory: is missing"),
         (
-            "inventory: {folder}/good.yaml\nserver: {{web_config: web.yaml}}\n",
-            "{folder}/controller.yaml:2: server.web_config: this version has no TLS and no users",
+            "inventory: {folder}/good.yaml\nserver: {{web_config: '{folder}/none.yml'}}\n",
+            "{folder}/none.yml: cannot be read: No such file",
         ),
     ],
 )

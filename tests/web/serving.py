@@ -67,11 +67,12 @@ class Agent:
             "ready": lambda: None,
             "reload": None,
         }
+        secure = options.pop("secure", lambda: None)
         statistics = options.pop("statistics", lambda window: '{"cpu_usage_active":6.80}')
         status = options.pop("status", lambda: STATUS)
         own = (*landing_routes(status), statistics_route(statistics), *options.pop("routes", ()))
         self.app = create_app(**(defaults | options), routes=own)
-        self.server = Server(self.app, limits)
+        self.server = Server(self.app, limits, secure)
         [self.socket] = bind(["127.0.0.1:0"])
         self.port: int = self.socket.getsockname()[1]
 
