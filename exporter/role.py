@@ -24,6 +24,7 @@ from exporter.hostfs import HostFs
 from exporter.metrics import exposition
 from exporter.metrics.registry import Named, Registry
 from exporter.metrics.reloads import Reloads
+from exporter.service import Service
 from exporter.threads import in_thread
 from exporter.web.app import create_app
 from exporter.web.connections import Connections
@@ -53,6 +54,8 @@ class Options(NamedTuple):
     web_config: Path | None = None
     lifecycle: bool = False
     host: HostFs = HostFs()
+    inherited: tuple[socket.socket, ...] = ()
+    service: Service = Service()
 
 
 class Start(NamedTuple):
@@ -142,7 +145,7 @@ class Role(ABC, Generic[C]):
     async def reload(self) -> None:
         """Reads the files anew. Raises KernmeshError where they are bad; all stays as it was then,
         which /metrics says too."""
-        async with self.changing:
+        async with self.changing, self.options.service.reload():
             web = self._protection
             try:
                 now = await in_thread(self.read, "reload")
@@ -174,9 +177,19 @@ class Role(ABC, Generic[C]):
     async def serve(self, sockets: Sequence[socket.socket], show: Show) -> None:
         """Ends on SIGTERM or SIGINT, with everything closed."""
         stop, hangup = asyncio.Event(), asyncio.Event()
+        service = self.options.service
+
+        def end() -> None:
+            service.stopping()
+            stop.set()
+
+        def shown(screen: str) -> None:
+            show(screen)
+            service.ready()
+
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stop.set)
+            loop.add_signal_handler(number, end)
         loop.add_signal_handler(signal.SIGHUP, hangup.set)
         app = create_app(
             render=self._render,
@@ -197,12 +210,12 @@ class Role(ABC, Generic[C]):
             web.renew = self._server.connections.renew
             web.denied = guard.denied
         secure = web is not None and web.secure is not None
-        start = Start(sockets, urls(sockets, secure), stop, show)
+        start = Start(sockets, urls(sockets, secure), stop, shown)
         try:
             async with asyncio.TaskGroup() as group:
                 besides = [
                     group.create_task(each)
-                    for each in (*self.tasks(start), self._reload_on(hangup))
+                    for each in (*self.tasks(start), self._reload_on(hangup), service.live())
                 ]
                 if web is not None:
                     besides.append(group.create_task(web.run()))
@@ -233,9 +246,10 @@ def _protection(path: Path, clock: Clock) -> "Protection":
 
 
 def run(role: Role[Any], listen: Sequence[str], show: Show) -> int:
-    """Runs until SIGTERM or SIGINT; 0 then. `listen` is what the file says. Raises KernmeshError
-    where it cannot start."""
+    """Runs until SIGTERM or SIGINT; 0 then. `listen` is what the file says; sockets that a service
+    manager bound take the place of all addresses. Raises KernmeshError where it cannot start."""
     sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
-    sockets = bind(role.options.listen or listen)
+    options = role.options
+    sockets = list(options.inherited) or bind(options.listen or listen)
     asyncio.run(role.serve(sockets, show))
     return 0

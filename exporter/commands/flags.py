@@ -1,6 +1,7 @@
 """Flags that several commands have, and what they mean."""
 
 import argparse
+import os
 import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -76,6 +77,8 @@ def role_options(arguments: argparse.Namespace) -> "Options":
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something to reload
     from exporter import logs
     from exporter.role import Options
+    from exporter.service import Service
+    from exporter.web.inherited import inherited
 
     logs.setup(arguments.log_level, arguments.log_format)
     return Options(
@@ -84,4 +87,6 @@ def role_options(arguments: argparse.Namespace) -> "Options":
         web_config=arguments.web_config,
         lifecycle=arguments.lifecycle,
         host=hostfs(arguments),
+        inherited=tuple(inherited(os.environ, os.getpid())),
+        service=Service.taken_from(os.environ, os.getpid()),
     )
