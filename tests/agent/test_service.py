@@ -38,7 +38,7 @@ def test_an_agent_of_systemd_serves_on_its_socket_and_says_how_it_goes(tmp_path:
         )
         with running(listen="127.0.0.1:1", prefix=prefix) as agent:  # which nobody may bind
             assert heard() == "READY=1"
-            assert agent.get("/-/ready") == "ready\n"
+            assert agent.get("/-/ready") == "kernmesh is ready.\n"
             agent.signal(signal.SIGHUP)
             assert (heard(), heard()) == ("RELOADING=1", "READY=1")
             assert agent.stop() == 0
