@@ -90,11 +90,15 @@ _PSI = """rule_check:
             - {{name: psi, args: {{resource: io, kind: some, threshold: {0}, window: 10s}}}}
           actions: [{{name: log}}]
 """
+BUSY = "offline_cpu > 0.4 || offline_io_bps > 20000000"
+"""That offline work can have made it: the victim's own load, quota or cold cache is no alarm."""
 _SLO = """rule_check:
   app_rules:
     - name: {0}:p99
       rules:
-        - any: [{{name: slo, args: {{threshold: 0}}}}]
+        - all:
+            - {{name: slo, args: {{threshold: 0}}}}
+            - {{name: expression, args: {{expression: "{1}"}}}}
           for: 1s
           actions: [{{name: log}}]
 """
@@ -134,7 +138,7 @@ def _ours(facts: NodeFacts, tuned: float) -> RuleSet:
 
 
 def _ours_with_slo(facts: NodeFacts, tuned: float) -> RuleSet:
-    slo = (from_text(_SLO.format(job), facts) for job in ("redis", "http"))
+    slo = (from_text(_SLO.format(job, BUSY), facts) for job in ("redis", "http"))
     return together(shipped(facts), *slo)
 
 

@@ -60,6 +60,8 @@ def signal_of(subject: Subject, name: str, devices: Devices, jobs: Iterable[str]
             return None if found is None else Signal((found(thing, part),))
         maker = _CONTAINER.get(base)
         return _BESIDE.get(base) if maker is None else maker(thing)
+    if subject.scope == "app":
+        return _BESIDE.get(base) if not part else None
     return _NODE.get(base) if not part else None
 
 
@@ -131,7 +133,8 @@ _NODE: dict[str, Signal] = {
     },
 }
 
-# What offline work does on the node, as a container's rule may ask for it beside its own pain.
+# What offline work does on the node, as a rule of a container or an application may ask for it
+# beside its pain.
 _BESIDE: dict[str, Signal] = {
     "offline_cpu": _NODE["cpu_offline_total"],
     "offline_io_bps": Signal(

@@ -56,6 +56,11 @@ def _job(name: str, unit: Unit, text: str) -> Variable:
     return Variable(name, "app", unit, text, low=None, high=high, per_device=True)
 
 
+def _beside(name: str, unit: Unit, text: str) -> tuple[Variable, Variable]:
+    """What the node's other work does, beside a container's pain or an application's."""
+    return _container(name, unit, text), Variable(name, "app", unit, text)
+
+
 _PSI = tuple(
     maker(f"psi_{what}_{kind}", "ratio", f"share of time that {who} tasks waited for {what}", 1.0)
     for maker in (_node, _container)
@@ -130,10 +135,10 @@ VARIABLES: tuple[Variable, ...] = (
     _container("nr_processes", "count", "processes"),
     _container("forks", "per second", "processes and threads made"),
     _container("io_wait_each", "ms", "time that some task waited for disks, per request"),
-    _container("offline_cpu", "cores", "cores that all offline work of the node uses"),
-    _container("offline_io_bps", "bps", "bytes that all offline work reads and writes per second"),
-    _container("offline_memory", "bytes", "memory that all offline work uses"),
-    _container("node_direct_reclaim", "per second", "allocations on the node that had to reclaim"),
+    *_beside("offline_cpu", "cores", "cores that all offline work of the node uses"),
+    *_beside("offline_io_bps", "bps", "bytes that all offline work reads and writes per second"),
+    *_beside("offline_memory", "bytes", "memory that all offline work uses"),
+    *_beside("node_direct_reclaim", "per second", "allocations on the node that had to reclaim"),
     _job("value", "its own", "what the job reports of a metric, in the metric's own unit"),
     _job("slo", "its own", "what the metric's value should be at most"),
     _job("slack", "ratio", "(slo − value) / slo"),

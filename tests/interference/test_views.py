@@ -123,6 +123,12 @@ CASES: tuple[tuple[Subject, str, Store, float | None], ...] = (
     ),
     (POD, "offline_cpu", two((counter("class/offline.cpu_seconds"), 1, 3)), 1.0),
     (
+        Subject("app", "redis"),
+        "offline_cpu",
+        two((counter("class/offline.cpu_seconds"), 1, 3)),
+        1.0,
+    ),
+    (
         POD,
         "waited_behind[kubepods/offline/a]",
         two((counter(f"{THING}//kubepods/offline/a.waited_seconds"), 0, 0.5)),
