@@ -20,6 +20,7 @@ NAMES = (
     "pods",
     "usage",
     "controller",
+    "kubernetes_source",
     "pingmesh",
     "interference_engine",
     "pressure",

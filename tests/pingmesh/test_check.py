@@ -75,3 +75,24 @@ def test_everything_wrong_with_pingmesh_is_said_with_its_place(
     assert len(said) == len(wanted), said
     for line, begin in zip(said, wanted, strict=True):
         assert line.startswith(begin)
+
+
+def test_everything_wrong_with_a_controller_s_files_is_said(tmp_path: Path) -> None:
+    (tmp_path / "inventory.yaml").write_text("nodes: {a: {}}\n")
+    (tmp_path / "pinglist.yaml").write_text("mesh: {a: {ips: ['a b']}}\n")
+    (tmp_path / "kubeconfig").write_text("clusters: []\n")
+    config = tmp_path / "controller.yaml"
+    config.write_text(
+        f"inventory: {tmp_path}/inventory.yaml\npinglist: {tmp_path}/pinglist.yaml\n"
+        f"source:\n  kubernetes:\n    kubeconfig: {tmp_path}/kubeconfig\n"
+    )
+    command = [sys.executable, "-m", "exporter.cli", "check", "--controller", str(config)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    said = done.stderr.splitlines()
+    begins = (
+        f"{tmp_path}/inventory.yaml:1: nodes.a.ips: is missing",
+        f"{tmp_path}/pinglist.yaml:1: mesh.a.ips[0]: ",
+        f"{config}:5: source.kubernetes.kubeconfig: {tmp_path}/kubeconfig: current-context: ",
+    )
+    assert (done.returncode, len(said)) == (1, 3), said
+    assert all(line.startswith(begin) for line, begin in zip(said, begins, strict=True))

@@ -245,7 +245,10 @@ def test_lists_of_members_that_may_be_out_of_date_say_so() -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("", "inventory: is missing"),
+        ("", "inventory: is missing, want a file of nodes here, or source.kubernetes"),
+        ("source: {}", "inventory: is missing"),
+        ("source: {kubernetes: {opt_in: 7, rack_label: ''}}", "source.kubernetes.rack_label: "),
+        ("source: {kubernetes: {nodez: a}}", "did you mean nodes?"),
         ("inventory: i\nrefresh: 0.5s", "refresh: too short, got 0.5s, want at least 1s"),
         ("inventory: i\nprobing: {probe: tcp}", "probing.port: is missing"),
         ("inventory: i\nprobing: {port: 7}", "probing.port: has no meaning for probe icmp"),
@@ -285,6 +288,7 @@ def test_the_schema_takes_what_the_loader_takes(tmp_path: Path) -> None:
     load_controller(path)
     validator = jsonschema.Draft202012Validator(schema_of(ControllerConfig))
     validator.validate(yaml.safe_load(text))
+    validator.validate({"source": {"kubernetes": {"nodes": "a=b", "opt_in": None}}})
     assert list(validator.iter_errors({"inventory": "i", "probing": {"probe": "x"}}))
 
 
