@@ -6,6 +6,7 @@ the old one has ended, knowing nothing but what stands. The API is away from min
 """
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from typing import NamedTuple, cast
 
@@ -81,6 +82,7 @@ class _Labeller:
 
 
 def hour(usages: Sequence[Usage], settings: Settings) -> Outcome:
+    logging.getLogger("exporter").setLevel(logging.ERROR)  # the outage is no news
     return asyncio.run(_hour(usages, settings))
 
 

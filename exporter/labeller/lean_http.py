@@ -31,11 +31,12 @@ class _Get(asyncio.Protocol):
         self._done: asyncio.Future[bytes] | None = None
         self._parser: httptools.HttpResponseParser | None = None
         self._body = bytearray()
-        self._packed = self._gone = False
+        self._headed = self._sized = self._gone = False
 
     def ask(self, host: str, path: str) -> "asyncio.Future[bytes]":
         self._done = self._loop.create_future()
         self._body = bytearray()
+        self._headed = self._sized = False
         self._parser = httptools.HttpResponseParser(self)
         if self._gone or self._transport is None:
             self._fail(KernmeshError("the connection was closed"))
@@ -60,15 +61,19 @@ class _Get(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._gone = True
-        parser, keeps = self._parser, self._done is not None and not self._done.done()
         # A body without a length ends with its connection (RFC 9112, 6.3).
-        if keeps and parser is not None and exc is None and not parser.should_keep_alive():
+        if exc is None and self._headed and not self._sized:
             self.on_message_complete()
         self._fail(KernmeshError("the connection was closed"))
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if name.lower() == b"content-encoding" and value != b"identity":
+        name = name.lower()
+        self._sized |= name in (b"content-length", b"transfer-encoding")
+        if name == b"content-encoding" and value != b"identity":
             self._fail(KernmeshError("is packed, which was not asked for"))
+
+    def on_headers_complete(self) -> None:
+        self._headed = True
 
     def on_body(self, body: bytes) -> None:
         self._body += body

@@ -8,7 +8,7 @@ import re
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from msgspec import Struct, field
 
@@ -25,8 +25,9 @@ class _Rule(Struct, frozen=True):
 
 
 class _File(Struct, frozen=True):
+    """PromJob is not used there either."""
+
     rules: dict[str, _Rule] = field(name="Rulename", default_factory=dict)
-    job: dict[str, Any] = field(name="PromJob", default_factory=dict)
 
 
 class Rule(NamedTuple):
