@@ -116,6 +116,8 @@ class _Reader:
                 return self._dict(info, node, path)
             case inspect.NoneType() if is_null(node):
                 return None
+            case inspect.AnyType():  # not ours to read: it is there, whatever is in it
+                return None
         if is_null(node):
             return self._problem(node.line, path, nothing(node, info))
         if not isinstance(node, ScalarNode) or _is_nested(info):

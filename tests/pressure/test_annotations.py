@@ -135,3 +135,13 @@ def test_each_annotation_is_due_at_its_own_period() -> None:
     assert due.names(179.0, periods) == ()
     assert due.names(180.0, periods) == ("a",)
     assert due.after(("a",), 180.0).names(900.0, periods) == ("a", "b")
+
+
+def test_a_policy_s_metadata_is_nobody_s_business_here(tmp_path: Path) -> None:
+    path = tmp_path / "policy.yaml"
+    path.write_text(
+        "apiVersion: scheduler.policy.crane.io/v1alpha1\nkind: DynamicSchedulerPolicy\n"
+        "metadata: {name: x, labels: {a: b}, managedFields: [{manager: c}]}\n"
+        "spec: {syncPolicy: [{name: cpu_usage_avg_5m, period: 3m}]}\n"
+    )
+    assert [each.name for each in read_policy(path).spec.sync_policy] == ["cpu_usage_avg_5m"]
