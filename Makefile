@@ -11,6 +11,7 @@ CACHE  := .cache
 RUN_PACKAGES  := python3 python3-venv make clang libbpf1 libbpf-dev
 # To test: oracles and faults from user space.
 TEST_PACKAGES := openssl bpftool util-linux procps binutils gcc libc6-dev iproute2 \
+	chromium-headless-shell fonts-dejavu-core \
 	python3-bpfcc linux-headers-cloud-$(shell dpkg --print-architecture 2>/dev/null)
 # To test on other kernels: emulated machines and what their root file systems are made of.
 QEMU_PACKAGES := qemu-system-x86 busybox-static xz-utils e2fsprogs iproute2
@@ -35,7 +36,7 @@ run: setup
 	exec $(BIN)/kernmesh agent
 
 test: setup test-packages $(VENV)/.installed-dev $(CACHE)/peers/.prometheus \
-	$(CACHE)/peers/.targets format lint types unit
+	$(CACHE)/peers/.targets $(CACHE)/axe/axe.min.js format lint types unit
 
 # A dry look first, so that a second run asks no registry and needs no root.
 define install_packages
@@ -114,6 +115,17 @@ $(CACHE)/peers/.targets:
 	  libdbus-1-3 libedit2 libbsd0 libmd0 libgmp10 libgnutls30 libhogweed6 libidn2-0 libjansson4 \
 	  libmnl0 libnetfilter-conntrack3 libnettle8 libnfnetlink0 libnftables1 libnftnl11 libseccomp2 \
 	  libxtables12)
+
+# What looks for barriers on our pages. One file of one package, by its hash; nothing of it is run here.
+AXE_VERSION := 4.14.1
+AXE_SHA256  := e6b0ce02b84d892e2e33e403485e7f3d6c29e2be6df65daf44d89ba564139745
+$(CACHE)/axe/axe.min.js:
+	$(if $(shell command -v npm),,$(call install_packages,npm))
+	@mkdir -p $(@D)
+	@cd $(@D) && npm pack --silent axe-core@$(AXE_VERSION) >/dev/null
+	@cd $(@D) && echo '$(AXE_SHA256)  axe-core-$(AXE_VERSION).tgz' | sha256sum --check --quiet
+	@cd $(@D) && tar -xzf axe-core-$(AXE_VERSION).tgz --strip-components=1 package/axe.min.js package/LICENSE
+	@rm $(@D)/*.tgz && touch $@
 
 format:
 	$(BIN)/ruff format --check --quiet .

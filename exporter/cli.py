@@ -60,6 +60,7 @@ COMMANDS = (
     Command("rules", "interference rules", "exporter.commands.rules"),
     Command("probe", "probe one target now", "exporter.commands.probe"),
     Command("dashboards", "Grafana dashboards", "exporter.commands.dashboards"),
+    Command("top", "an agent, live in this terminal", "exporter.commands.top"),
     Command("undo", "put back what was changed for interference's sake", "exporter.commands.undo"),
 )
 

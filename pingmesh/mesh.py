@@ -17,6 +17,7 @@ Colour = Literal["green", "yellow", "red", "none", "blank"]
 """none: should be probed, nothing is heard (white in the paper). blank: nothing to probe."""
 Z = 1.96
 QUANTILE = 0.99
+WHOLE = slice(None)
 
 
 class Tally(NamedTuple):
@@ -271,13 +272,17 @@ def node_matrix(
     thresholds: Thresholds,
     sources: RackId,
     targets: RackId,
+    down: slice = WHOLE,
+    across: slice = WHOLE,
 ) -> Matrix:
-    """The nodes of one rack × those of another (or the same). A cell has one source, so here two
-    losses from that one may be red. Latency within a rack is that of all its pairs. Raises
-    KeyError for a rack that is none."""
+    """The nodes of one rack × those of another (or the same): these of the sources, `across` of the
+    targets. A cell has one source, so here two losses from that one may be red. Latency within a
+    rack is that of all its pairs. Raises KeyError for a rack that is none."""
+    sending = topology.racks[sources].members[down]
+    probed_ones = topology.racks[targets].members[across]
     level = level_of(sources, targets, thresholds)
     cells = []
-    for source in topology.racks[sources].members:
+    for source in sending:
         report = reports.get(source.name)
         tie = next((t for t in topology.ties(source.name) if t.rack == targets), None)
         probed = {m.name for m in tie.members} if tie else set()
@@ -289,7 +294,7 @@ def node_matrix(
                 for row in _shared(source, tie, tally, 0.0, report, addresses, {})
             }
         line = []
-        for target in topology.racks[targets].members:
+        for target in probed_ones:
             row = shared.get(target.name)
             one = Tally(row.sent, row.lost, tally.slow) if row else NOTHING
             if row and row.lost >= row.sent:
@@ -305,8 +310,8 @@ def node_matrix(
                 )
             )
         cells.append(tuple(line))
-    names = tuple(m.name for m in topology.racks[sources].members)
-    return Matrix(names, tuple(cells), tuple(m.name for m in topology.racks[targets].members))
+    names = tuple(m.name for m in sending)
+    return Matrix(names, tuple(cells), tuple(m.name for m in probed_ones))
 
 
 def _cell(

@@ -4,14 +4,27 @@ Pure: what is on the page is in the JSON, and nothing is worked out twice.
 """
 
 from collections.abc import Mapping
+from heapq import nlargest
 from typing import Literal, NamedTuple
 
 from msgspec import Struct
 
 from pingmesh.controller_config import Thresholds
-from pingmesh.mesh import Cell, Matrix, Report, node_matrix, rack_matrix, rows, zone_matrix
+from pingmesh.mesh import (
+    WHOLE,
+    Cell,
+    Matrix,
+    Report,
+    Row,
+    node_matrix,
+    rack_matrix,
+    rows,
+    zone_matrix,
+)
 from pingmesh.patterns import Fault, Votes, faults, slow_faults, votes
-from pingmesh.topology import RackId, Topology
+from pingmesh.topology import Member, RackId, Topology
+
+MOST_LOSSY = 2000
 
 
 class Reading(NamedTuple):
@@ -31,12 +44,24 @@ class Reading(NamedTuple):
     faults: tuple[Fault, ...]
     votes: tuple[Votes, ...]
     silent: tuple[str, ...]
+    lossy: tuple[Row, ...] = ()
+    """Pairs that lost something lately, the worst MOST_LOSSY of them."""
 
-    def nodes(self, sources: RackId, targets: RackId) -> Matrix:
+    def nodes(
+        self, sources: RackId, targets: RackId, down: slice = WHOLE, across: slice = WHOLE
+    ) -> Matrix:
         """Raises KeyError for a rack that is none."""
-        return node_matrix(
-            self.topology, self.reports, self.addresses, self.thresholds, sources, targets
+        known = self.topology, self.reports, self.addresses, self.thresholds
+        return node_matrix(*known, sources, targets, down, across)
+
+    def pair(self, source: Member, target: Member) -> Cell:
+        """Directed."""
+        down = self.topology.racks[source.rack_id].members.index(source)
+        across = self.topology.racks[target.rack_id].members.index(target)
+        found = self.nodes(
+            source.rack_id, target.rack_id, slice(down, down + 1), slice(across, across + 1)
         )
+        return found.cells[0][0]
 
 
 def make_reading(
@@ -67,6 +92,13 @@ def make_reading(
         (*lossy, *slow_faults(found, lossy)),
         tuple(votes(found)),
         silent,
+        tuple(
+            nlargest(
+                MOST_LOSSY,
+                (row for row in found if row.recent_lost > 0),
+                key=lambda row: row.recent_lost,
+            )
+        ),
     )
 
 

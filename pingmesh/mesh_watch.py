@@ -23,11 +23,13 @@ from exporter.web.app import Body, page
 from pingmesh.controller_config import MeshConfig
 from pingmesh.lists import Lists, address_of, labels_of
 from pingmesh.mesh import Report
+from pingmesh.mesh_past import Past
 from pingmesh.mesh_prometheus import Prometheus
 from pingmesh.mesh_pull import Pulled
 from pingmesh.mesh_reading import Reading, as_json, make_reading
 from pingmesh.mesh_results import Asked, Results
 from pingmesh.pages.mesh import Asking, NoSuchPlace, choose, mesh_page
+from pingmesh.pages.pair import pair_page
 
 _FAULTS = Shape(
     "gauge",
@@ -86,6 +88,7 @@ class MeshWatch:
         self._anew = asyncio.Event()
         self._took: float | None = None
         self.reading: Reading | None = None
+        self._past = Past()
 
     def configure(self, config: MeshConfig) -> None:
         """What is different begins from nothing."""
@@ -98,7 +101,7 @@ class MeshWatch:
             self._anew.clear()
             config = self._config
             self._results = self._source(config)
-            self.reading, self._took = None, None
+            self.reading, self._took, self._past = None, None, Past()
             try:
                 while not self._anew.is_set():
                     if config.enabled:
@@ -137,7 +140,12 @@ class MeshWatch:
             if (fault.kind, fault.members) not in before:
                 log.warning("%s %s: %s", fault.kind, " ".join(fault.members), fault.evidence)
         if reports or self.reading is not None or results.problem:
-            self.reading = found
+            self.take(found)
+
+    def take(self, reading: Reading) -> None:
+        """Shows this one from now on; those before it are past."""
+        self.reading = reading
+        self._past.note(reading)
 
     def _reading(
         self,
@@ -184,8 +192,13 @@ class MeshWatch:
     async def _page(self, request: Request) -> Response:
         reading, stale = self.reading, self._stale()
 
+        asking = _asking(request)
+
         def render() -> str:
-            sheet = choose(reading, _asking(request))[1] if reading else None
+            if reading and (asking.node is not None or asking.peer is not None):
+                node, peer = _known(reading, asking.node), _known(reading, asking.peer)
+                return pair_page(reading, node, peer, self._past.pair, self._path)
+            sheet = choose(reading, asking)[1] if reading else None
             return mesh_page(reading, sheet, stale, self._version, f"{self._path}.json")
 
         try:
@@ -247,6 +260,12 @@ def _asked(lists: Lists) -> Asked:
         racks[labels.get("zone", ""), labels.get("rack", "")] = id_
     addresses = {name: address_of(topology.member(name), shared.setting) for name in topology.names}
     return Asked(addresses, racks, shared.probing.probe)
+
+
+def _known(reading: Reading, name: str | None) -> str:
+    if name is None or name not in reading.topology:
+        raise NoSuchPlace(f"no node {name!r} in the mesh")
+    return name
 
 
 def _asking(request: Request) -> Asking:

@@ -61,7 +61,8 @@ class Paces:
             spent = _seconds(program)
             if spent is not None:
                 cost.note(self._clock.monotonic(), spent)
-            paces[program.name] = Pace(events.rate, None if spent is None else cost.rate)
+            # Time that does not grow is mostly time that is not kept any more.
+            paces[program.name] = Pace(events.rate, cost.rate or None)
         self._tracks, self._paces = tracks, paces
 
 

@@ -69,7 +69,8 @@ DEFAULT_LINKS = (
 
 
 class Drawn(NamedTuple):
-    """A chart as HTML. `scale` says what its upper edge is."""
+    """A chart as HTML: `lines` by what they span, "" where nothing is known. `scale` says what its
+    upper edge is."""
 
     name: str
     now: str
@@ -96,13 +97,13 @@ def _drawn(chart: Chart) -> Drawn:
     from markupsafe import Markup  # jinja2's own
 
     top = scale(*chart.spans.values())
-    lines = tuple(
-        # sparkline escapes what it is given; it is HTML of ours
-        (span, Markup(sparkline(points, top, described(points, chart.name, span, "%"))))  # noqa: S704
-        for span, points in chart.spans.items()
-    )
+    lines = []
+    for span, points in chart.spans.items():
+        known = any(point is not None for point in points)
+        line = sparkline(points, top, described(points, chart.name, span, "%")) if known else ""
+        lines.append((span, Markup(line)))  # noqa: S704 # it escapes what it is given
     now = UNKNOWN if chart.now is None else f"{number(chart.now)} %"
-    return Drawn(chart.name, now, f"0 to {top:g} %", lines)
+    return Drawn(chart.name, now, f"0 to {top:g} %", tuple(lines))
 
 
 def scale(*lines: Points) -> float:

@@ -4,21 +4,29 @@ Takes a Reading, knows no sources.
 """
 
 import time
+from heapq import nlargest
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlencode
 
+from exporter.pages.section import Link
 from exporter.pages.template import render
 from pingmesh.mesh import Cell, Matrix
 from pingmesh.mesh_reading import Reading
+from pingmesh.pages.pair import WORDS
 from pingmesh.topology import RackId
 
 TEMPLATE = Path(__file__).with_name("mesh.html.j2")
-MOST_RACKS = 60
-"""More of them are shown zone by zone: a heat map of 200 × 200 is no page."""
+MOST = 60
+"""Of rows and columns: a heat map of 200 × 200 is no page. What is more is a page further."""
+MOST_RACKS = MOST
+"""More of them are shown zone by zone."""
+MOST_WORST = 10
 MOST_SILENT = 50
 TOP = "?"
 """The same page, asked for nothing in particular."""
+FURTHER = {"zone": ("zone", "to_zone"), "rack": ("rack", "to"), "node": ("node", "peer")}
+"""What a cell of a heat map of these leads to, as the keys of its query."""
 MARKS = {"green": "", "yellow": "▲", "red": "■", "none": "?", "blank": ""}
 
 
@@ -41,6 +49,8 @@ class Sheet(NamedTuple):
     targets: tuple[str, ...]
     lines: tuple[tuple[Shown, ...], ...]
     up: str = ""
+    turns: tuple[Link, ...] = ()
+    """To the rows and columns that are not shown."""
 
 
 class NoSuchPlace(KeyError):
@@ -54,6 +64,23 @@ class Asking(NamedTuple):
     to_zone: str | None = None
     rack: str | None = None
     to: str | None = None
+    node: str | None = None
+    peer: str | None = None
+    row: str | None = None
+    column: str | None = None
+
+    @property
+    def offset(self) -> tuple[int, int]:
+        """The first source and target that are shown. Raises NoSuchPlace."""
+        return _number("row", self.row), _number("column", self.column)
+
+
+def _number(name: str, text: str | None) -> int:
+    if text is None:
+        return 0
+    if not (text.isdecimal() and len(text) < 8):
+        raise NoSuchPlace(f"{name}: got {text!r}, want a number")
+    return int(text)
 
 
 def choose(reading: Reading, asking: Asking) -> tuple[Matrix, Sheet]:
@@ -61,12 +88,17 @@ def choose(reading: Reading, asking: Asking) -> tuple[Matrix, Sheet]:
     ids = {str(id_): id_ for id_ in sorted(reading.topology.racks)}
     if asking.rack is not None or asking.to is not None:
         source, target = _known(ids, asking.rack), _known(ids, asking.to)
-        matrix = reading.nodes(source, target)
+        row, column = asking.offset
+        down, across = slice(row, row + MOST), slice(column, column + MOST)
+        matrix = reading.nodes(source, target, down, across)
+        racks = reading.topology.racks
+        counts = len(racks[source].members), len(racks[target].members)
         up = ""
         if len(ids) > MOST_RACKS:
             up = "?" + urlencode({"zone": source.zone, "to_zone": target.zone})
         title = f"Nodes of {source} to nodes of {target}"
-        return matrix, _sheet(title, matrix, None, up or TOP)
+        sheet = _sheet(title, matrix, "node", up or TOP)
+        return matrix, sheet._replace(turns=_turns(asking, *counts))
     if asking.zone is not None or asking.to_zone is not None:
         zones = {id_.zone for id_ in reading.topology.racks}
         for zone in (asking.zone, asking.to_zone):
@@ -74,9 +106,9 @@ def choose(reading: Reading, asking: Asking) -> tuple[Matrix, Sheet]:
                 raise NoSuchPlace(f"no zone {zone!r} in the mesh")
         matrix = _part(reading, asking.zone or "", asking.to_zone or "")
         title = f"Racks of zone {asking.zone} to racks of zone {asking.to_zone}"
-        return matrix, _sheet(title, matrix, "rack", TOP)
+        return matrix, _cut(title, matrix, "rack", asking, TOP)
     if len(ids) > MOST_RACKS:
-        return reading.racks, _sheet("Zone to zone", reading.zones, "zone", "")
+        return reading.racks, _cut("Zone to zone", reading.zones, "zone", asking)
     return reading.racks, _sheet("Rack to rack", reading.racks, "rack", "")
 
 
@@ -104,6 +136,8 @@ def mesh_page(
         silent=silent[:MOST_SILENT],
         more_silent=len(silent) - MOST_SILENT,
         marks=MARKS,
+        words=WORDS,
+        worst=worst(reading) if reading else (),
     )
 
 
@@ -122,6 +156,58 @@ def _part(reading: Reading, source: str, target: str) -> Matrix:
         tuple(whole.names[index] for index in down),
         tuple(tuple(whole.cells[a][b] for b in across) for a in down),
         tuple(whole.names[index] for index in across),
+    )
+
+
+def _cut(title: str, matrix: Matrix, further: str, asking: Asking, up: str = "") -> Sheet:
+    """As much of it as a page holds."""
+    row, column = asking.offset
+    targets = matrix.targets or matrix.names
+    part = Matrix(
+        matrix.names[row : row + MOST],
+        tuple(line[column : column + MOST] for line in matrix.cells[row : row + MOST]),
+        targets[column : column + MOST],
+    )
+    turns = _turns(asking, len(matrix.names), len(targets))
+    return _sheet(title, part, further, up)._replace(turns=turns)
+
+
+def _turns(asking: Asking, sources: int, targets: int) -> tuple[Link, ...]:
+    row, column = asking.offset
+    steps = (
+        ("sources", row - MOST, column, sources),
+        ("sources", row + MOST, column, sources),
+        ("targets", row, column - MOST, targets),
+        ("targets", row, column + MOST, targets),
+    )
+    found = []
+    for what, to_row, to_column, count in steps:
+        first = to_row if what == "sources" else to_column
+        if first >= count or first <= -MOST:
+            continue
+        place = {"row": str(max(to_row, 0)), "column": str(max(to_column, 0))}
+        query = {name: value for name, value in asking._asdict().items() if value is not None}
+        first = max(first, 0)
+        text = f"{what} {first + 1} to {min(first + MOST, count)} of {count}"
+        found.append(Link("?" + urlencode({**query, **place}), text))
+    return tuple(found)
+
+
+def worst(reading: Reading) -> tuple[tuple[str, str, str], ...]:
+    """The worst pairs of racks: link, their names, why. Those that are red before yellow ones."""
+    names = reading.racks.names
+    bad = (
+        (cell, source, target)
+        for source, line in zip(names, reading.racks.cells, strict=True)
+        for target, cell in zip(names, line, strict=True)
+        if cell.colour in ("red", "yellow")
+    )
+    found = nlargest(
+        MOST_WORST, bad, key=lambda each: (each[0].colour == "red", each[0].drop or 0.0)
+    )
+    return tuple(
+        ("?" + urlencode({"rack": source, "to": target}), f"{source} → {target}", cell.why)
+        for cell, source, target in found
     )
 
 
@@ -145,7 +231,7 @@ def _sheet(title: str, matrix: Matrix, further: str | None, up: str) -> Sheet:
 def _shown(source: str, target: str, cell: Cell, further: str | None) -> Shown:
     href = ""
     if further and cell.pairs:
-        keys = ("zone", "to_zone") if further == "zone" else ("rack", "to")
+        keys = FURTHER[further]
         href = "?" + urlencode(dict(zip(keys, (source, target), strict=True)))
     drop = ""
     if cell.drop:

@@ -124,10 +124,6 @@ class Tab:
         self,
         browser: Chromium,
         session: str,
-        *,
-        width: int = 1280,
-        height: int = 900,
-        dark: bool = False,
         scripts: bool = True,
     ) -> None:
         self._browser, self._session = browser, session
@@ -136,22 +132,24 @@ class Tab:
         self._loaded = 0
         for domain in ("Page", "Runtime", "Network", "Log", "DOM", "Accessibility"):
             self._send(f"{domain}.enable")
-        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-        self._send("Emulation.setEmulatedMedia", features=[scheme])
-        self._send(
-            "Emulation.setDeviceMetricsOverride",
-            width=width,
-            height=height,
-            deviceScaleFactor=1,
-            mobile=width < 600,
-        )
+        self.look()
         if not scripts:
-            self._send("Emulation.setScriptExecutionDisabled", value=True)
+            self.scripts(False)
         # A page of ours asks for no icon; a browser does by itself.
         self._send("Network.setBlockedURLs", urls=["*/favicon.ico"])
 
     def _send(self, method: str, **words: Any) -> dict[str, Any]:
         return self._browser.send(method, self._session, **words)
+
+    def look(self, *, width: int = 1280, height: int = 900, dark: bool = False) -> None:
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        self._send("Emulation.setEmulatedMedia", features=[scheme])
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
+        self._send("Emulation.setDeviceMetricsOverride", **size)
+
+    def scripts(self, on: bool) -> None:
+        """From the next page on."""
+        self._send("Emulation.setScriptExecutionDisabled", value=not on)
 
     def event(self, method: str, words: Mapping[str, Any]) -> None:
         if method == "Page.loadEventFired":
@@ -192,6 +190,15 @@ class Tab:
             if text and kind == "keyDown":
                 words["text"] = text
             self._send("Input.dispatchKeyEvent", **words)
+
+    def tab(self) -> tuple[int, str]:
+        """Goes on by the keyboard: which element of the page has the focus now, and its outline."""
+        self.press("Tab", 9)
+        script = """(() => { const e = document.activeElement;
+            return [[...document.querySelectorAll('*')].indexOf(e),
+                    getComputedStyle(e).outlineStyle] })()"""
+        number, outline = self.run(script)
+        return number, outline
 
     def enter(self) -> None:
         """Presses Enter, which leads to another page."""
