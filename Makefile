@@ -36,7 +36,7 @@ run: setup
 	exec $(BIN)/kernmesh agent
 
 test: setup test-packages $(VENV)/.installed-dev $(CACHE)/peers/.prometheus \
-	$(CACHE)/peers/.targets $(CACHE)/axe/axe.min.js format lint types unit
+	$(CACHE)/peers/.targets $(CACHE)/axe/axe.min.js $(CACHE)/grafana/.installed format lint types unit
 
 # A dry look first, so that a second run asks no registry and needs no root.
 define install_packages
@@ -126,6 +126,13 @@ $(CACHE)/axe/axe.min.js:
 	@cd $(@D) && echo '$(AXE_SHA256)  axe-core-$(AXE_VERSION).tgz' | sha256sum --check --quiet
 	@cd $(@D) && tar -xzf axe-core-$(AXE_VERSION).tgz --strip-components=1 package/axe.min.js package/LICENSE
 	@rm $(@D)/*.tgz && touch $@
+
+# Grafana's own types of dashboards, and the compiler that holds ours to them. Versions and hashes are
+# the lock's; where packages come from is npm's own setting.
+$(CACHE)/grafana/.installed: tests/dashboards/types/package.json tests/dashboards/types/package-lock.json
+	$(if $(shell command -v npm),,$(call install_packages,npm))
+	@mkdir -p $(@D) && cp $^ $(@D) && cd $(@D) && npm ci --silent --ignore-scripts --no-audit --no-fund
+	@touch $@
 
 format:
 	$(BIN)/ruff format --check --quiet .

@@ -47,7 +47,7 @@ class Query(NamedTuple):
             for label in _MATCHED.findall(matchers):
                 yield name, label
 
-    def filled(self, job: str = ".+", instance: str = ".+", range_: str = "45s") -> str:
+    def filled(self, job: str = ".+", instance: str = ".+", range_: str = "5m") -> str:
         """As Grafana would ask it, everything chosen."""
         values = {
             "$job": job,
