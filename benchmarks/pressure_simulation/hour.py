@@ -8,6 +8,7 @@ the old one has ended, knowing nothing but what stands. The API is away from min
 import asyncio
 import logging
 from collections.abc import Sequence
+from operator import ne
 from typing import NamedTuple, cast
 
 from benchmarks.pressure_simulation.load import LOOP, SAMPLES, THRESHOLD, Usage
@@ -95,9 +96,11 @@ async def _hour(usages: Sequence[Usage], settings: Settings) -> Outcome:
     wrong = peer_wrong = transitions = flaps = peer_transitions = lost = 0
     pressed_at: dict[str, int] = {}
     labelled_at: list[list[bool]] = []
-    before_outage: set[str] = set()
+    before_outage = set[str]()
     backlog_until = OUTAGE.stop
     peer = [False] * len(usages)
+    seen = list(zip(*(each.seen for each in usages), strict=True))
+    truths = list(zip(*(each.truth for each in usages), strict=True))
     for index in range(SAMPLES):
         world.away = index in OUTAGE
         now = started + index * LOOP
@@ -110,7 +113,7 @@ async def _hour(usages: Sequence[Usage], settings: Settings) -> Outcome:
             before_outage = {name for name in names if world.labelled(name)}
         if labeller is not None:
             values: dict[str, dict[str, float | None]] = {
-                name: {"cpu": each.seen[index]} for name, each in zip(names, usages, strict=True)
+                name: {"cpu": value} for name, value in zip(names, seen[index], strict=True)
             }
             for name in await labeller.loop(now + LOOP, values):
                 level = labeller.fleet.levels(name)["cpu"]
@@ -122,18 +125,16 @@ async def _hour(usages: Sequence[Usage], settings: Settings) -> Outcome:
                     flaps += (index - at) * LOOP < settings.hold
             if index >= OUTAGE.stop and labeller.keeper.pending and backlog_until == index:
                 backlog_until = index + 1
-        stands = [world.labelled(name) for name in names]
+        stands = list(world.stands.values())
         labelled_at.append(stands)
         if index == OUTAGE.stop - 1:
             lost += sum(not world.labelled(name) for name in before_outage)
-        for place, each in enumerate(usages):
-            truth = each.truth[index]
-            wrong += stands[place] != truth
-            if index not in OUTAGE and not RESTART - 2 <= index < RESTART:
-                over = each.seen[index] > THRESHOLD
-                peer_transitions += over != peer[place]
-                peer[place] = over
-            peer_wrong += peer[place] != truth
+        wrong += sum(map(ne, stands, truths[index]))
+        if index not in OUTAGE and not RESTART - 2 <= index < RESTART:
+            over = [value > THRESHOLD for value in seen[index]]
+            peer_transitions += sum(map(ne, over, peer))
+            peer = over
+        peer_wrong += sum(map(ne, peer, truths[index]))
     assert labeller is not None
     lost += sum(
         labeller.fleet.levels(name)["cpu"] == "pressed" and not world.labelled(name)

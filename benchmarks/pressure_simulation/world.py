@@ -24,8 +24,11 @@ class World:
             for index in range(nodes)
         }
 
+        self.stands = dict.fromkeys(self.nodes, False)
+        """Which have a label, in their order."""
+
     def labelled(self, name: str) -> bool:
-        return "labels" in self.nodes[name]["metadata"]
+        return self.stands[name]
 
     async def get(self, resource: Resource, name: str, namespace: str = "") -> Object:
         self._answer("get")
@@ -55,6 +58,7 @@ class World:
             | ({"labels": dict(labels)} if labels else {}),
             "status": {"conditions": list(conditions)},
         }
+        self.stands[name] = bool(labels)
         return self.nodes[name]
 
     def _answer(self, verb: str) -> None:
