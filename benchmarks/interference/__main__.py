@@ -3,9 +3,11 @@
     record     live, slow: each seed that has no recording yet (.cache/experiment/<name>)
     remedies   live, slow: which action helps against which antagonist
     evaluate   fast: the tables of what is recorded
+    show       fast: each event of these seeds with its truth, and every method's alarms
     all        these three (the default)
 
-Recording wants a quiet machine; what is recorded may be evaluated as often as rules change.
+Recording wants a quiet machine; what is recorded may be evaluated as often as rules change
+(--rules FILE tries others on it).
 """
 
 import argparse
@@ -18,6 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.interference import remedies
+from benchmarks.interference.methods import DEFAULT_RULES, Basis
 from benchmarks.interference.recording import folder_of, record_seed
 from benchmarks.interference.replaying import Recording, load
 from benchmarks.interference.report import (
@@ -29,6 +32,7 @@ from benchmarks.interference.report import (
     methods_table,
     negatives_table,
     remedies_table,
+    timeline,
 )
 from benchmarks.tables import markdown
 from exporter.interference.node_facts import NodeFacts
@@ -44,7 +48,7 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "what", nargs="?", default="all", choices=("all", "record", "remedies", "evaluate")
+        "what", nargs="?", default="all", choices=("all", "record", "remedies", "evaluate", "show")
     )
     parser.add_argument("--name", default="quiet", help="of this set of recordings")
     parser.add_argument("--seeds", type=numbers, default=numbers("6-10"), help="reported (6-10)")
@@ -52,6 +56,9 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--events", type=int, default=9, help="in each seed")
     parser.add_argument("--seconds", type=float, default=10.0, help="that each event lasts")
     parser.add_argument("--intensity", type=int, default=3, choices=(1, 2, 3), help="of remedies")
+    parser.add_argument(
+        "--rules", type=Path, default=DEFAULT_RULES, help="ours, in the place of the shipped ones"
+    )
     parser.add_argument("--write", action="store_true", help=f"also into docs/{DOCUMENT.name}")
     return parser.parse_args(given)
 
@@ -70,27 +77,31 @@ def main() -> None:
     logging.getLogger("exporter").setLevel(logging.ERROR)  # what rules say is in the table
     asked = arguments()
     facts = NodeFacts.of(os.cpu_count() or 1, float(os.sysconf("SC_PHYS_PAGES") * PAGE))
+    basis = Basis(facts, asked.rules)
     if asked.what in ("all", "record"):
         for seed in (*asked.tune, *asked.seeds):
             print(f"seed {seed} …", file=sys.stderr)
             record_seed(asked.name, seed, asked.events, asked.seconds)
     if asked.what in ("all", "remedies"):
         print("remedies …", file=sys.stderr)
-        remedies.run(asked.name, asked.intensity, asked.seconds, facts.cpus, facts.memory)
+        remedies.run(asked.name, basis, asked.intensity, asked.seconds)
+    if asked.what == "show":
+        for each in _there(asked.name, [*asked.tune, *asked.seeds]):
+            print("\n".join(timeline(each, basis)))
     if asked.what in ("all", "evaluate"):
-        text = tables(asked, facts)
+        text = tables(asked, basis)
         print(text)
         if asked.write:
             DOCUMENT.write_text(put_in(_document(), text))
 
 
-def tables(asked: argparse.Namespace, facts: NodeFacts) -> str:
+def tables(asked: argparse.Namespace, basis: Basis) -> str:
     to_tune, reported = _there(asked.name, asked.tune), _there(asked.name, asked.seeds)
     trials = remedies.read_trials(asked.name)
     parts: list[str] = []
     if reported:
         note = caption(reported, to_tune, _machine())
-        found = judge(reported, to_tune, facts)
+        found = judge(reported, to_tune, basis)
         titles = {
             "without": "Without any signal from the victim's application",
             "slo": "With the application's own latency (slo)",

@@ -1,7 +1,7 @@
 """What offline work does to harm: stress-ng by kind and intensity, and what it does that harms not.
 
 Workers by intensity are for two cores. The more intense, the more all offline work weighs, too: as
-of batch pods that asked for one core, two or four beside a victim that asked for one.
+of batch pods that asked for one core, one and a half or two beside a victim that asked for one.
 """
 
 from pathlib import Path

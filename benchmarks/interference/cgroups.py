@@ -23,8 +23,8 @@ PODS = (VICTIM, *OFFLINE)
 _ABOVE = ("kubepods", "kubepods/burstable", OFFLINE_ROOT)
 _WANTED = ("cpu", "cpuacct", "memory", "blkio", "pids")
 ONLINE_SHARES = 1024
-OFFLINE_SHARES = {0: 1024, 1: 1024, 2: 2048, 3: 4096}
-"""By intensity: as kubelet writes them of pods that asked for one core, two and four."""
+OFFLINE_SHARES = {0: 1024, 1: 1024, 2: 1536, 3: 2048}
+"""By intensity: as kubelet writes them of pods that asked for one core, one and a half, two."""
 PODS_SHARES = 8192
 """What is no pod stands beside them task by task here, not in a slice of its own."""
 _END_SECONDS = 15.0

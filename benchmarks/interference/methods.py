@@ -20,12 +20,19 @@ DEFAULT_RULES = Path(rules_module.__file__).with_name("default_rules.yaml")
 CLEAR_SECONDS = 3.0
 
 
+class Basis(NamedTuple):
+    """What rules are read with. `ours` is the file in the place of the shipped one."""
+
+    facts: NodeFacts
+    ours: Path = DEFAULT_RULES
+
+
 class Method(NamedTuple):
-    """`make` makes its rules of a tuned number, one of `grid` (None: there is nothing to tune).
+    """`make` makes its rules of a tuned number, one of `grid` (one only: nothing to tune).
     `names`: it ranks suspects."""
 
     title: str
-    make: Callable[[NodeFacts, float], RuleSet]
+    make: Callable[[Basis, float], RuleSet]
     grid: tuple[float, ...] = (0.0,)
     names: bool = False
 
@@ -37,9 +44,8 @@ def from_text(text: str, facts: NodeFacts, suffix: str = ".yaml") -> RuleSet:
         return read_rules(Path(file.name), facts).set
 
 
-def shipped(facts: NodeFacts) -> RuleSet:
-    """The rules that need no file."""
-    return read_rules(DEFAULT_RULES, facts).set
+def our_rules(basis: Basis) -> RuleSet:
+    return read_rules(basis.ours, basis.facts).set
 
 
 def together(*sets: RuleSet) -> RuleSet:
@@ -104,8 +110,8 @@ _SLO = """rule_check:
 """
 
 
-def _auto(facts: NodeFacts, tuned: float) -> RuleSet:
-    return from_text(_AUTO, facts, ".json")
+def _auto(basis: Basis, tuned: float) -> RuleSet:
+    return from_text(_AUTO, basis.facts, ".json")
 
 
 def _ewma(scope: Scope, metrics: tuple[str, ...], nr: float) -> RuleSet:
@@ -117,29 +123,29 @@ def _ewma(scope: Scope, metrics: tuple[str, ...], nr: float) -> RuleSet:
     return RuleSet((rule,), (f"ewma {scope} {metrics} {nr}",), ())
 
 
-def _node_ewma(facts: NodeFacts, tuned: float) -> RuleSet:
+def _node_ewma(basis: Basis, tuned: float) -> RuleSet:
     return _ewma("node", ("cpu_avg", "diskio_util", "mem_direct_reclaim"), tuned)
 
 
-def _app_ewma(facts: NodeFacts, tuned: float) -> RuleSet:
+def _app_ewma(basis: Basis, tuned: float) -> RuleSet:
     return _ewma("app", ("value",), tuned)
 
 
-def _psi(facts: NodeFacts, tuned: float) -> RuleSet:
-    return from_text(_PSI.format(tuned), facts)
+def _psi(basis: Basis, tuned: float) -> RuleSet:
+    return from_text(_PSI.format(tuned), basis.facts)
 
 
-def _slo_min(facts: NodeFacts, tuned: float) -> RuleSet:
-    return from_text(_SLO_MIN, facts, ".json")
+def _slo_min(basis: Basis, tuned: float) -> RuleSet:
+    return from_text(_SLO_MIN, basis.facts, ".json")
 
 
-def _ours(facts: NodeFacts, tuned: float) -> RuleSet:
-    return shipped(facts)
+def _ours(basis: Basis, tuned: float) -> RuleSet:
+    return our_rules(basis)
 
 
-def _ours_with_slo(facts: NodeFacts, tuned: float) -> RuleSet:
-    slo = (from_text(_SLO.format(job, BUSY), facts) for job in ("redis", "http"))
-    return together(shipped(facts), *slo)
+def _ours_with_slo(basis: Basis, tuned: float) -> RuleSet:
+    slo = (from_text(_SLO.format(job, BUSY), basis.facts) for job in ("redis", "http"))
+    return together(our_rules(basis), *slo)
 
 
 _NR = (13.0, 20.0, 40.0, 100.0)

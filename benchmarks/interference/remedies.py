@@ -17,7 +17,7 @@ import msgspec
 from benchmarks.interference.antagonists import KINDS, antagonist
 from benchmarks.interference.cgroups import OFFLINE, OFFLINE_ROOT, OFFLINE_SHARES, PODS
 from benchmarks.interference.machine import CACHE, Machine, kernel_programs, machine
-from benchmarks.interference.methods import shipped
+from benchmarks.interference.methods import Basis, our_rules
 from benchmarks.interference.truth import p99
 from benchmarks.interference.victim import Latencies
 from exporter.actuator.client import Actuator
@@ -25,7 +25,6 @@ from exporter.actuator.protocol import Set, Start, Target, Undo
 from exporter.interference.actions import make_actions
 from exporter.interference.driver import Driver
 from exporter.interference.model import ALL_JOBS, NODE, RuleSet, Subject
-from exporter.interference.node_facts import NodeFacts
 from exporter.interference.sources.slo import SloReader
 from exporter.interference.views import Names, at_row, subjects_in
 from exporter.usage import store as stores
@@ -69,7 +68,7 @@ def read_trials(name: str) -> Trials | None:
 
 
 def run(
-    name: str, intensity: int, seconds: float, cpus: float, memory: float,
+    name: str, basis: Basis, intensity: int, seconds: float,
     kinds: Sequence[str] = KINDS, remedies: Sequence[str] = REMEDIES,
 ) -> Trials:  # fmt: skip
     """Those that are not there yet; `seconds` is how long an antagonist is on."""
@@ -84,7 +83,7 @@ def run(
     path = path_of(name)
     path.parent.mkdir(parents=True, exist_ok=True)
     latencies = path.with_name("remedies.latencies")
-    rules = shipped(NodeFacts.of(cpus, memory))
+    rules = our_rules(basis)
     with machine(latencies) as on, actuator() as acting:
         bench = _Bench(on, acting, latencies, rules, seconds)
         time.sleep(WARM_UP_SECONDS)

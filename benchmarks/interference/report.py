@@ -1,17 +1,16 @@
 """The tables: who found what, on which events, and what helped. Pure."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from statistics import fmean, median
 from typing import NamedTuple
 
 from benchmarks.interference.antagonists import INTENSITIES, KINDS, SCORED
-from benchmarks.interference.methods import TABLES, Method
+from benchmarks.interference.methods import TABLES, Basis, Method
 from benchmarks.interference.remedies import REMEDIES, Trials
-from benchmarks.interference.replaying import Recording, judged
+from benchmarks.interference.replaying import Recording, alarms, judged
 from benchmarks.interference.schedule import NEGATIVES
 from benchmarks.interference.scores import Detected, Event, Outcome, Score, score
 from benchmarks.tables import Table
-from exporter.interference.node_facts import NodeFacts
 
 BEGIN, END = "<!-- the experiment: begin -->", "<!-- the experiment: end -->"
 
@@ -28,13 +27,13 @@ def is_scored(event: Event) -> bool:
     return event.kind in SCORED
 
 
-def tuned(method: Method, recordings: Sequence[Recording], facts: NodeFacts) -> float:
+def tuned(method: Method, recordings: Sequence[Recording], basis: Basis) -> float:
     """The number of its grid with the best F1 there; of several the first."""
     if len(method.grid) == 1 or not recordings:
         return method.grid[0]
 
     def quality(number: float) -> float:
-        rules = method.make(facts, number)
+        rules = method.make(basis, number)
         found = score((judged(each, rules, method.names) for each in recordings), is_scored)
         return found.f1 or 0.0
 
@@ -42,13 +41,13 @@ def tuned(method: Method, recordings: Sequence[Recording], facts: NodeFacts) -> 
 
 
 def judge(
-    recordings: Sequence[Recording], to_tune: Sequence[Recording], facts: NodeFacts
+    recordings: Sequence[Recording], to_tune: Sequence[Recording], basis: Basis
 ) -> dict[str, list[Judged]]:
     found: dict[str, list[Judged]] = {}
     for table, methods in TABLES.items():
         for method in methods:
-            number = tuned(method, to_tune, facts)
-            rules = method.make(facts, number)
+            number = tuned(method, to_tune, basis)
+            rules = method.make(basis, number)
             outcomes = tuple(judged(each, rules, method.names) for each in recordings)
             found.setdefault(table, []).append(Judged(method, number, outcomes))
     return found
@@ -187,6 +186,30 @@ def _count(trials: Trials) -> int:
 
 def _times(found: Mapping[str, float], solo: Mapping[str, float]) -> str:
     return " / ".join(f"{found[name] / p99:.2g}" for name, p99 in solo.items())
+
+
+def timeline(recording: Recording, basis: Basis) -> Iterator[str]:
+    """For looking at: what happened, what was true, and what each method said when."""
+    notes = recording.notes
+    solo = ", ".join(f"{name} {p99 * 1000:.2f} ms" for name, p99 in recording.solo.items())
+    yield f"seed {notes.seed}: load {notes.load:.1f}, solo {solo}, noise {recording.over:.0%}"
+    for each in recording.events:
+        what = f"{each.kind} {each.intensity or ''}".strip()
+        times = f"{each.start:6.1f} – {each.stop:6.1f}"
+        yield f"  {times}  {what:12}  {each.ratio:8.2f}  {each.label:5} {each.path[-2:]}"
+    for methods in TABLES.values():
+        for method in methods:
+            number = method.grid[len(method.grid) // 2]
+            raised = alarms(recording.store, method.make(basis, number), method.names)
+            shown = (
+                f"{each.start:.1f}–{each.stop:.1f}{_named(each.suspects)}{_named(each.later)}"
+                for each in raised
+            )
+            yield f"  {_short(method.title)}: {', '.join(shown) or 'nothing'}"
+
+
+def _named(suspects: Sequence[str] | None) -> str:
+    return "" if suspects is None else f" {suspects[0][-2:] if suspects else '–'}"
 
 
 def caption(recordings: Sequence[Recording], to_tune: Sequence[Recording], machine: str) -> str:

@@ -45,6 +45,7 @@ _PREFIXES: Mapping[str, Resource] = {
     "tcp_": "network",
     "runq": "cpu",
     "waited": "cpu",
+    "slowed": "cpu",
     "cpu": "cpu",
     "cpi": "cpu",
     "load": "cpu",

@@ -43,6 +43,7 @@ class Devices(NamedTuple):
 _KIB = 1024.0
 _KILOBIT = 125.0  # bytes
 _MILLISECOND = 1000.0
+_LITTLE_CPU = 0.05  # cores
 
 
 def signal_of(subject: Subject, name: str, devices: Devices, jobs: Iterable[str]) -> Signal | None:
@@ -88,6 +89,12 @@ def _quotient(values: Sequence[float]) -> float | None:
 
 def _difference(values: Sequence[float]) -> float:
     return max(values[0] - values[1], 0.0)
+
+
+def _slowed(values: Sequence[float]) -> float:
+    """Whoever uses next to no CPU is taken to use a little: a few waits slow nobody down."""
+    waited, used = values
+    return waited / max(used, _LITTLE_CPU)
 
 
 def _milliseconds_each(values: Sequence[float]) -> float | None:
@@ -235,6 +242,7 @@ _CONTAINER: dict[str, _Maker] = {
     "runq_delay": _one("runq_wait_seconds"),
     "runq_waits": _one("runq_waits"),
     "waited_for_offline": _one("waited_for_offline_seconds"),
+    "slowed_by_offline": _several(("waited_for_offline_seconds", "cpu_seconds"), _slowed),
     "waited_for_offline_p99": _several(
         (*WAIT_MEASURES, *OFFLINE_WAIT_MEASURES),
         lambda values: quantile_seconds(held_by_offline(values), 0.99),

@@ -127,6 +127,11 @@ VARIABLES: tuple[Variable, ...] = (
         "waited_for_offline", "ratio", "seconds per second waited while offline work held the CPU"
     ),
     _container(
+        "slowed_by_offline",
+        "ratio",
+        "time that it waited while offline work held the CPU, per CPU time that it used",
+    ),
+    _container(
         "waited_for_offline_p99",
         "seconds",
         "99 % of its waits for a CPU that offline work held are shorter",

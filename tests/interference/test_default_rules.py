@@ -105,7 +105,9 @@ def fired(recording: Store) -> dict[str, float]:
           "offline of 128": 0.0, "offline of 2048": 0.0, "offline cpu": 1.8}, {"cpu"}),
         ({"memory_some_seconds": 0.2, "offline cpu": 1.0}, {"memory"}),
         ({"io_some_seconds": 0.6, "offline io": 2e8}, {"io"}),
-        # and what must not alarm: its own load,
+        ({"waited_for_offline_seconds": 0.02, "offline cpu": 1.8}, {"cpu"}),  # many short waits
+        # and what must not alarm: waits of one that uses next to no CPU; its own load,
+        ({"waited_for_offline_seconds": 0.006, "cpu_seconds": 0.002, "offline cpu": 1.8}, set()),
         ({"cpu_seconds": 0.1, "cpu_full_seconds": 0.12, "runq_waits": 320.0, "waits of 128": 300.0,
           "waits of 2048": 20.0, "offline of 128": 80.0, "offline of 2048": 2.8}, set()),
         ({"offline cpu": 0.6, "offline of 128": 60.0}, set()),  # busy, and no harm

@@ -121,6 +121,24 @@ CASES: tuple[tuple[Subject, str, Store, float | None], ...] = (
         ),
         2.0,
     ),
+    (
+        POD,
+        "slowed_by_offline",
+        two(
+            (counter(f"{THING}.waited_for_offline_seconds"), 0, 0.1),
+            (counter(f"{THING}.cpu_seconds"), 0, 0.25),
+        ),
+        0.4,
+    ),
+    (
+        POD,  # as if it used 0.05 cores
+        "slowed_by_offline",
+        two(
+            (counter(f"{THING}.waited_for_offline_seconds"), 0, 0.01),
+            (counter(f"{THING}.cpu_seconds"), 0, 0.001),
+        ),
+        0.1,
+    ),
     (POD, "offline_cpu", two((counter("class/offline.cpu_seconds"), 1, 3)), 1.0),
     (
         Subject("app", "redis"),

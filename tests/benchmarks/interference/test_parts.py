@@ -7,12 +7,12 @@ import pytest
 from benchmarks.interference.__main__ import arguments, numbers, put_in
 from benchmarks.interference.antagonists import INTENSITIES, KINDS, antagonist, harmless
 from benchmarks.interference.client import answer_size, lua
-from benchmarks.interference.methods import TABLES, Method, paced
+from benchmarks.interference.methods import TABLES, Basis, Method, paced
 from benchmarks.interference.remedies import REMEDIES, Trial, Trials
 from benchmarks.interference.report import BEGIN, END, remedies_table
 from exporter.interference.node_facts import NodeFacts
 
-FACTS = NodeFacts.of(2.0, 24 * 2.0**30)
+BASIS = Basis(NodeFacts.of(2.0, 24 * 2.0**30))
 METHODS = [method for methods in TABLES.values() for method in methods]
 
 
@@ -32,7 +32,7 @@ def test_what_is_tuned_on_is_not_what_is_reported() -> None:
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: method.title)
 def test_every_method_is_rules_without_a_warning_asked_each_second(method: Method) -> None:
     for number in method.grid:
-        rules = paced(method.make(FACTS, number))
+        rules = paced(method.make(BASIS, number))
         assert rules.rules
         assert len(set(rules.identity)) == len(rules.rules)
         assert rules.warnings == ()
