@@ -33,6 +33,8 @@ from exporter.interference.views import Moment
 
 MOST_SUSPECTS = 5
 MOST_RECENT = 50
+MOST_RANKED = 4
+"""Victims whose suspects are ranked at one tick: of fifty suspects that is 3 ms each."""
 _LONGEST_TICK = 10.0
 _LONG_AGO = 1e6
 _CHANGED = ("done", "dry_run")
@@ -85,6 +87,7 @@ class Driver:
         self._actions: Actions | None = None
         self._trials: Trials | None = None
         self._wall = 0.0
+        self._ranked: dict[tuple[Subject, str], tuple[Suspect, ...]] = {}
         self._before: float | None = None
         self.act_by(actions, confirm=confirm)
 
@@ -110,16 +113,35 @@ class Driver:
         """`subjects`: the same sequence as long as they are the same."""
         self.now, self._wall = moment.now, wall
 
+        views: list[View] = []
+        left = MOST_RANKED
+
         def suspects(victim: View, finding: Finding) -> tuple[Suspect, ...]:
-            views = [
-                moment.view(each)
-                for each in subjects
-                if each.work == "offline" and each != victim.subject
-            ]
-            return tuple(rank(victim, finding, views)[:MOST_SUSPECTS])
+            nonlocal left
+            if not left:  # it keeps those that it had, or waits for its turn
+                return self._ranked.get((victim.subject, finding.signal), ())
+            left -= 1
+            if not views:
+                views.extend(moment.view(each) for each in subjects if each.work == "offline")
+            others = [view for view in views if view.subject != victim.subject]
+            found = tuple(rank(victim, finding, others)[:MOST_SUSPECTS])
+            self._ranked[victim.subject, finding.signal] = found
+            return found
 
         told = self.engine.tick(moment.now, subjects, moment.view, suspects, wall)
-        self._count_seconds()
+        standing = list(self.engine.standing())
+        self._count_seconds(standing)
+        if left and self._ranked:
+            for each in standing:
+                incident = each.state.incident
+                if incident is None or each.state.phase != "firing":
+                    continue
+                key = each.subject, incident.finding.signal
+                if left and key not in self._ranked:
+                    found = suspects(moment.view(each.subject), incident.finding)
+                    self.engine.amend(incident.run, found)
+        if not standing:
+            self._ranked.clear()
         steps = self._do_all(told)
         if self._trials is not None:
             steps += self._try(self._trials, moment.view)
@@ -144,12 +166,11 @@ class Driver:
 
     # --- inside
 
-    def _count_seconds(self) -> None:
+    def _count_seconds(self, standing: Sequence[Standing]) -> None:
         before, self._before = self._before, self.now
         if before is None:
             return
-        hurt = {class_of(each.subject) for each in self.engine.standing()
-                if each.state.phase == "firing"}  # fmt: skip
+        hurt = {class_of(each.subject) for each in standing if each.state.phase == "firing"}
         for name in hurt:
             passed = min(max(self.now - before, 0.0), _LONGEST_TICK)
             self.seconds[name] = self.seconds.get(name, 0.0) + passed
@@ -208,6 +229,7 @@ class Driver:
     def _over(self, incident: Incident) -> None:
         self.last_outcomes.pop(incident.run, None)
         self.recent.append((incident, self._wall))
+        self._ranked.pop((incident.subject, incident.finding.signal), None)
         if self._trials is not None:
             self._trials.forget(incident)
 

@@ -1,0 +1,221 @@
+"""From readings to deeds: findings, suspects, actions, trials, restarts."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from exporter.actuator.protocol import Answer, AnyRequest, Set, Undo
+from exporter.errors import KernmeshError
+from exporter.interference.actions import Actions
+from exporter.interference.driver import Driver
+from exporter.interference.model import ActionSpec, Step
+from tests.interference.actions.incidents import RememberingActuator
+from tests.interference.stories import (
+    BAD,
+    LOG,
+    PREEMPT,
+    QUIET,
+    SUBJECTS,
+    VICTIM,
+    Story,
+    acting,
+    rules,
+    said,
+)
+
+
+@pytest.fixture
+def actuator() -> RememberingActuator:
+    return RememberingActuator()
+
+
+@pytest.fixture
+def actions(actuator: RememberingActuator) -> Iterator[Actions]:
+    made = acting(actuator)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def trying(actuator: RememberingActuator) -> Iterator[Actions]:
+    made = acting(actuator, confirm=True)
+    yield made
+    made.close()
+
+
+def test_what_hurts_is_acted_on_with_the_likeliest_first_and_taken_back_when_it_is_over(
+    actuator: RememberingActuator, actions: Actions
+) -> None:
+    story = Story(Driver(rules(), actions))
+    (fire,) = story.second(0.9, b=1.5)
+    assert fire.what == "fire"
+    assert fire.incident is not None
+    assert fire.incident.suspects[0].subject == BAD
+    assert [(each.action, each.result) for each in fire.outcomes] == [
+        ("log", "done"),
+        ("preempt", "done"),
+    ]
+    assert said(story.seconds(6, 0.0)) == ["ease", "clear"]
+    run = fire.incident.run
+    assert [type(each) for each in actuator.asked] == [Set, Undo]
+    assert {each.run for each in actuator.asked} == {run}
+    assert story.driver.standing() == []
+    assert [incident.run for incident, _ in story.driver.recent] == [run]
+    assert story.driver.incidents_total == {"cpu": 1}
+    assert story.driver.actions_total["preempt", "done"] == 2
+
+
+def test_a_dry_run_says_what_it_would_do_and_asks_for_nothing_to_be_written(
+    actuator: RememberingActuator,
+) -> None:
+    actions = acting(actuator, dry_run=True)
+    story = Story(Driver(rules(), actions))
+    (fire,) = story.second(0.9, b=1.5)
+    assert [each.result for each in fire.outcomes] == ["done", "dry_run"]
+    assert "would set" in fire.outcomes[1].text
+    assert said(story.seconds(6, 0.0)) == ["ease", "clear"]
+    assert all(isinstance(each, Set) and each.dry for each in actuator.asked)
+    actions.close()
+
+
+def test_steps_are_given_back_one_by_one_before_it_is_over(actions: Actions) -> None:
+    step = Step("cpu", None, 0.5)
+    story = Story(Driver(rules(ActionSpec("adjust", steps=(step,)), handle=2.0), actions))
+    # what the actuator says of places is empty here, so what may be taken is not known: refused
+    (fire,) = story.second(0.9, b=1.5)
+    assert [each.result for each in fire.outcomes] == ["refused"]
+    assert said(story.seconds(6, 0.0)) == ["ease", "clear"]
+
+
+def test_without_actions_it_is_found_and_is_over_all_the_same() -> None:
+    story = Story(Driver(rules()))
+    steps = story.seconds(3, 0.9, b=1.5) + story.seconds(6, 0.0)
+    assert said(steps) == ["fire", "ease", "clear"]
+    assert all(step.outcomes == () for step in steps)
+
+
+def test_a_victim_that_is_gone_ends_its_incident(
+    actuator: RememberingActuator, actions: Actions
+) -> None:
+    story = Story(Driver(rules(), actions))
+    story.second(0.9, b=1.5)
+    story.subjects = tuple(each for each in SUBJECTS if each != VICTIM)
+    (clear,) = story.second(0.9, b=1.5)
+    assert (clear.what, clear.why) == ("clear", "it is gone")
+    assert isinstance(actuator.asked[-1], Undo)
+
+
+def test_time_in_interference_is_counted_while_it_fires_and_not_while_nothing_is_known() -> None:
+    story = Story(Driver(rules()))
+    story.seconds(4, 0.9, b=1.5)
+    assert story.driver.seconds == {"online": 4.0}
+    story.second(None)
+    story.seconds(20, 0.0)
+    assert story.driver.engine.unknown["cpu"] >= 1
+    assert story.driver.seconds["online"] < 12.0
+
+
+def test_after_a_restart_it_goes_on_as_the_same_incident_and_acts_again(
+    actuator: RememberingActuator, actions: Actions
+) -> None:
+    story = Story(Driver(rules(handle=3600.0), actions))
+    (fire,) = story.second(0.9, b=1.5)
+    data = story.driver.save("boot")
+    story.driver = Driver(rules(handle=3600.0), actions)
+    assert story.driver.load(data, "boot", float(story.now)) == []
+    (again,) = story.seconds(2, 0.9, b=1.5)
+    assert (again.what, [each.action for each in again.outcomes]) == ("again", ["log", "preempt"])
+    assert fire.incident is not None
+    assert again.incident is not None
+    assert again.incident.run == fire.incident.run
+    assert [each.run for each in actuator.asked] == [fire.incident.run] * 2
+    with pytest.raises(KernmeshError, match="another boot"):
+        Driver(rules()).load(data, "later", 1.0)
+
+
+def test_other_actions_take_back_what_the_ones_before_did(
+    actuator: RememberingActuator, actions: Actions
+) -> None:
+    story = Story(Driver(rules(), actions))
+    story.second(0.9, b=1.5)
+    dry = acting(actuator, dry_run=True)
+    assert said(story.driver.act_by(dry)) == ["clear"]
+    assert isinstance(actuator.asked[-1], Undo)
+    assert said(story.second(0.9, b=1.5)) == ["fire"]
+    assert actuator.asked[-1].dry
+    dry.close()
+
+
+# --- trials
+
+
+def test_offline_work_is_touched_only_after_throttling_the_suspect_has_helped(
+    actuator: RememberingActuator, trying: Actions
+) -> None:
+    story = Story(Driver(rules(clear=30.0), trying, confirm=True))
+    (fire,) = story.second(0.9, b=1.5)
+    assert [(each.action, each.result) for each in fire.outcomes] == [
+        ("log", "done"),
+        ("confirm", "done"),
+    ]
+    (throttle,) = actuator.asked
+    assert throttle.knob == "cpu_quota"
+    assert throttle.target.path == BAD.name.strip("/")
+    assert throttle.seconds is not None  # it is undone by itself whatever becomes of the agent
+    steps = story.seconds(6, 0.1, b=0.1)
+    assert said(steps) == ["confirmed"]
+    assert [each.action for each in steps[0].outcomes] == ["preempt"]
+    assert [getattr(each, "knob", None) for each in actuator.asked] == [
+        "cpu_quota",
+        None,
+        "preempt",
+    ]
+    assert story.driver.verdicts == {"confirmed": 1}
+
+
+def test_one_whose_throttling_does_not_help_is_acquitted_and_the_next_is_tried(
+    actuator: RememberingActuator, trying: Actions
+) -> None:
+    story = Story(Driver(rules(clear=30.0), trying, confirm=True))
+    story.second(0.9, b=1.5, q=0.5)
+    steps = story.seconds(7, 0.9, b=0.1, q=0.5)
+    assert said(steps) == ["acquitted"]
+    acquitted = next(step for step in steps if step.what == "acquitted")
+    assert acquitted.incident is not None
+    assert [each.subject for each in acquitted.incident.suspects] == [QUIET]
+    steps = story.seconds(7, 0.1, b=1.5, q=0.0)
+    assert "confirmed" in said(steps)
+    throttled = [each.target.path for each in actuator.asked if getattr(each, "seconds", None)]
+    assert throttled == [BAD.name.strip("/"), QUIET.name.strip("/")]
+
+
+def test_where_nobody_is_guilty_nobody_is_touched(
+    actuator: RememberingActuator, trying: Actions
+) -> None:
+    story = Story(Driver(rules(clear=30.0), trying, confirm=True))
+    steps = story.seconds(40, 0.9, b=1.5, q=0.5)
+    assert said(steps) == ["fire", "acquitted", "acquitted"]
+    assert not [each for each in actuator.asked if getattr(each, "knob", "") == "preempt"]
+
+
+def test_a_trial_ends_with_its_incident(trying: Actions, actuator: RememberingActuator) -> None:
+    story = Story(Driver(rules(), trying, confirm=True))
+    story.second(0.9, b=1.5)
+    story.subjects = tuple(each for each in SUBJECTS if each != VICTIM)
+    assert said(story.second(0.9)) == ["clear"]
+    asked = [each for each in actuator.asked if isinstance(each, Undo)]
+    assert any(each.run.endswith("/confirm") for each in asked)
+
+
+def test_where_the_suspect_cannot_be_throttled_that_is_said_and_nothing_is_done() -> None:
+    def refuse(request: AnyRequest) -> Answer | None:
+        return Answer(0, refused="is no offline cgroup")
+
+    actions = acting(RememberingActuator(refuse), confirm=True)
+    story = Story(Driver(rules(LOG, PREEMPT), actions, confirm=True))
+    (fire,) = story.second(0.9, b=1.5)
+    assert [(each.action, each.result) for each in fire.outcomes] == [
+        ("log", "done"),
+        ("confirm", "refused"),
+    ]
+    actions.close()
