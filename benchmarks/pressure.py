@@ -8,7 +8,7 @@ from itertools import product
 
 from benchmarks.pressure_simulation.cost import cost_table
 from benchmarks.pressure_simulation.hour import OUTAGE, Outcome, hour
-from benchmarks.pressure_simulation.load import LOOP, THRESHOLD, Usage, usage
+from benchmarks.pressure_simulation.load import LOOP, THRESHOLD, WARM, Usage, usage
 from benchmarks.tables import Table, markdown
 from exporter.labeller.config import Band, LabellerConfig
 from exporter.pressure.levels import START, Settings, advance
@@ -39,10 +39,10 @@ def alone(usages: Sequence[Usage], settings: Settings) -> tuple[float, int]:
         state, stands = START, False
         for index, value in enumerate(each.seen):
             before, state = state, advance(state, index * LOOP, value, settings)
-            transitions += before.level != "unknown" and state.level != before.level
+            transitions += index >= WARM and state.level != before.level
             if index not in OUTAGE:
                 stands = state.level == "pressed"
-            wrong += stands != each.truth[index]
+            wrong += index >= WARM and stands != each.truth[index]
     return wrong * LOOP, transitions
 
 
@@ -108,7 +108,7 @@ def main() -> None:
     )
     rows = tuple(row(seed, best) for seed in SEEDS)
     notes = (
-        f"{NODES} nodes, one hour, a loop of {LOOP:.0f} s, 5 writes/s, {words(settings)}; a "
+        f"{NODES} nodes, one hour after five minutes, a loop of {LOOP:.0f} s, 5 writes/s, {words(settings)}; a "
         "restart after 20 minutes, no API from minute 35 to 40. wrong: seconds in which the label "
         "is not what the curve without noise says, and how many times those of the grid's best "
         "levels, which restart never and write at once. flaps: pressures shorter than the hold. "

@@ -1,8 +1,9 @@
 """One hour of a cluster under the labeller (the real Fleet, Keeper and Writer), and beside it what
 dynamicScheduler's algorithm does with the same samples.
 
-The labeller is restarted after 20 minutes, as a rolling update does it: the new one begins when
-the old one has ended, knowing nothing but what stands. The API is away from minute 35 to 40.
+The hour begins with what stands after five minutes. The labeller is restarted after 20 more, as a
+rolling update does it: the new one begins when the old one has ended, knowing nothing but what
+stands. The API is away from minute 35 to 40.
 """
 
 import asyncio
@@ -11,7 +12,7 @@ from collections.abc import Sequence
 from operator import ne
 from typing import NamedTuple, cast
 
-from benchmarks.pressure_simulation.load import LOOP, SAMPLES, THRESHOLD, Usage
+from benchmarks.pressure_simulation.load import LOOP, SAMPLES, THRESHOLD, WARM, Usage
 from benchmarks.pressure_simulation.world import World
 from exporter.kube.api import KubeApi
 from exporter.kube.backoff import Backoff
@@ -24,9 +25,9 @@ from exporter.pressure.marks import Marks
 from exporter.pressure.writer import Writer
 from exporter.testing import FakeClock
 
-RESTART = 120
+RESTART = WARM + 120
 """The loop at which the new labeller begins; two loops before it the old one has ended."""
-OUTAGE = range(210, 240)
+OUTAGE = range(WARM + 210, WARM + 240)
 MARKS = Marks(heartbeat=False)
 
 
@@ -103,6 +104,8 @@ async def _hour(usages: Sequence[Usage], settings: Settings) -> Outcome:
     truths = list(zip(*(each.truth for each in usages), strict=True))
     for index in range(SAMPLES):
         world.away = index in OUTAGE
+        if index == WARM:
+            world.applies = wrong = transitions = flaps = peer_transitions = peer_wrong = 0
         now = started + index * LOOP
         clock.advance(max(0.0, now - clock.monotonic()))
         if index == RESTART - 2:
@@ -152,7 +155,7 @@ async def _hour(usages: Sequence[Usage], settings: Settings) -> Outcome:
         lost,
         (backlog_until - OUTAGE.stop) * LOOP,
         peer_transitions,
-        len(usages) * (SAMPLES - len(OUTAGE) - 2),
+        len(usages) * (SAMPLES - WARM - len(OUTAGE) - 2),
         peer_wrong * LOOP,
     )
 
@@ -164,7 +167,7 @@ def _latencies(
     found, clear = list[float](), list[float]()
     away = range(OUTAGE.start - most, until)
     for place, each in enumerate(usages):
-        for index in range(1, SAMPLES - 3 * most):
+        for index in range(WARM, SAMPLES - 3 * most):
             if not each.truth[index] or each.truth[index - 1]:
                 continue
             if index in away or RESTART - most <= index < RESTART:

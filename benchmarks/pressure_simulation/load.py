@@ -8,8 +8,9 @@ import math
 from random import Random
 from typing import NamedTuple
 
-LOOP, SAMPLES, THRESHOLD = 10.0, 360, 80.0
-"""Seconds between samples, samples in an hour, percent."""
+LOOP, WARM, THRESHOLD = 10.0, 30, 80.0
+"""Seconds between samples; how many come before the hour that counts; percent."""
+SAMPLES = WARM + 360
 NOISE, SPIKE, SPIKES = 3.0, 25.0, 0.01
 
 

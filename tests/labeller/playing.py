@@ -16,6 +16,7 @@ from exporter.testing import FakeClock
 from tests.cluster.apiserver import ApiServer
 from tests.kube.asking import play
 
+LEASE = "kernmesh-test-lease"
 CPU = "kernmesh.io/pressure-cpu"
 AT_ONCE: Mapping[str, Any] = {
     "agents": Agents(),
@@ -47,7 +48,7 @@ class Replica:
         **options: Any,
     ) -> None:  # fmt: skip
         self.clock, self.told, self.said = clock, Told(), list[str]()
-        lease = Lease(api, clock, "default", "labeller", identity) if identity else None
+        lease = Lease(api, clock, "default", LEASE, identity) if identity else None
         self.central = Central(
             LabellerConfig(**{**AT_ONCE, **options}),
             api,

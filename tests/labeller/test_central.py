@@ -15,7 +15,7 @@ from exporter.testing import FakeClock
 from tests.cluster.apiserver import ApiServer
 from tests.cluster.faults import Fault
 from tests.kube.asking import play
-from tests.labeller.playing import CPU, Replica, central, marks, of, put, writes
+from tests.labeller.playing import CPU, LEASE, Replica, central, marks, of, put, writes
 
 LEGACY = {"keys": Keys(legacy_status=True)}
 
@@ -133,11 +133,11 @@ def test_two_replicas_write_once_and_a_stolen_lease_stops_the_next_write(
         assert len(applied) == 1
         assert (a.central.decides, b.central.decides) == (True, False)
         thief = {"spec": {"holderIdentity": "thief"}}
-        lease = "/apis/coordination.k8s.io/v1/namespaces/default/leases/labeller"
+        lease = f"/apis/coordination.k8s.io/v1/namespaces/default/leases/{LEASE}"
         assert any(path == lease for _, path, _ in server.requests)
         from exporter.kube.api import LEASES
 
-        await client.patch(LEASES, "labeller", thief, namespace="default")
+        await client.patch(LEASES, LEASE, thief, namespace="default")
         assert a.central.leads
         a.told.values = {"node-b": 90.0}
         await a.central.round()
@@ -308,7 +308,7 @@ def test_at_the_end_our_marks_go_if_that_is_wanted_and_the_lease_is_given_back(
         await it.turn(0.0, node_a=90.0)
         await it.central._end(asyncio.create_task(asyncio.sleep(60)))
         assert marks(server) == ({} if clear else {CPU: "true"})
-        lease = server.object("leases", "labeller", "default")
+        lease = server.object("leases", LEASE, "default")
         assert lease is not None
         assert lease["spec"]["holderIdentity"] == ""
         it.watching.cancel()
