@@ -23,6 +23,7 @@ NAMES = (
     "kubernetes_source",
     "pingmesh",
     "interference_engine",
+    "interference_driver",
     "pressure",
 )
 APART = "interference"

@@ -13,7 +13,6 @@ from starlette.routing import BaseRoute
 
 from exporter import __revision__, __version__, startup
 from exporter.config import AgentConfig, load_agent
-from exporter.errors import KernmeshError
 from exporter.memory import give_back
 from exporter.metrics.process import register_self
 from exporter.pages.landing import DEFAULT_LINKS, CollectorRow, Status

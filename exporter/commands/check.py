@@ -6,6 +6,7 @@ from pathlib import Path
 
 from exporter.commands.flags import config_flag, web_flag
 from exporter.errors import ConfigError, Problem
+from exporter.hostfs import HostFs
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,6 +49,12 @@ def _of_agent(arguments: argparse.Namespace) -> list[Problem]:
             from exporter.web.protection import check as check_web
 
             problems += check_web(Path(web))
+        if config.interference.rules is not None:
+            from exporter.interference.needs import take_rules
+            from exporter.interference.this_node import this_node
+
+            for warning in take_rules(config.interference.rules, this_node(HostFs())).set.warnings:
+                print(f"warning: {warning}", file=sys.stderr)
         if config.pressure.crane_policy is not None:
             policy = Path(config.pressure.crane_policy)
             problems += check_policy(policy, names_of(config.usage))

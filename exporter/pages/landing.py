@@ -62,6 +62,7 @@ class Status(NamedTuple):
 DEFAULT_LINKS = (
     Link("/metrics", "metrics for Prometheus"),
     Link("/statistics", "node usage as JSON"),
+    Link("/interference", "who is hurt by whom"),
     Link("/status.json", "this page as JSON"),
     Link("/-/healthy", "alive?"),
     Link("/-/ready", "ready?"),

@@ -8,7 +8,8 @@ from exporter.interference.detectors.expression import Expression
 from exporter.interference.driver import Driver, Step
 from exporter.interference.expression import parse
 from exporter.interference.model import NODE, ActionSpec, Entry, Rule, RuleSet, Subject
-from exporter.interference.views import Moment, Names, RowValues, Tick
+from exporter.interference.ticks import RowValues, Tick
+from exporter.interference.views import Moment, Names
 from exporter.testing import FakeClock
 from exporter.usage import store as stores
 from exporter.usage.series import Series

@@ -142,7 +142,9 @@ def test_other_actions_take_back_what_the_ones_before_did(
     assert said(story.driver.act_by(dry)) == ["clear"]
     assert isinstance(actuator.asked[-1], Undo)
     assert said(story.second(0.9, b=1.5)) == ["fire"]
-    assert actuator.asked[-1].dry
+    last = actuator.asked[-1]
+    assert isinstance(last, Set)
+    assert last.dry
     dry.close()
 
 

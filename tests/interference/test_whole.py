@@ -31,6 +31,7 @@ rule_check:
           clear: 6s
           actions: [{{name: log}}, {{name: preempt}}, {{name: schedule}}]
 """
+RULES_OF_NODE = "rule_check:\n  node_rules:\n"
 
 
 @pytest.fixture
@@ -103,6 +104,32 @@ def test_it_is_noticed_and_eased_off_and_all_is_as_before_after_a_kill_and_at_th
         assert over["recent"][0]["run"] == found["run"]
         assert not over["schedule"]
         assert agent.stop() == 0
+
+
+def test_a_reload_takes_other_rules_and_a_bad_file_keeps_those_that_there_were(
+    tmp_path: Path,
+) -> None:
+    rule = "- {{name: {}, rules: [{{detects: [{{name: expression, args: {{expression: {}}}}}]}}]}}"
+    one, two = rule.format("one", "cpu_avg > 0.9"), rule.format("two", "load_1min > 99")
+    rules, file = tmp_path / "rules.yaml", tmp_path / "agent.yaml"
+    rules.write_text(f"{RULES_OF_NODE}    {one}\n")
+    file.write_text(f"ebpf: {{programs: []}}\ninterference: {{rules: {rules}}}\n")
+
+    def count(agent: Agent) -> int:
+        return int(json.loads(agent.get("/interference"))["rules"])
+
+    with running("--config", file) as agent:
+        assert count(agent) == 1
+        rules.write_text(f"{RULES_OF_NODE}    {one}\n    {two}\n")
+        agent.signal(signal.SIGHUP)
+        agent.wait_for(lambda agent: "msg=reloaded" in agent.log)
+        assert count(agent) == 2
+        rules.write_text(f"{RULES_OF_NODE}    {rule.format('bad', 'cpu_avgg > 0.9')}\n")
+        agent.signal(signal.SIGHUP)
+        agent.wait_for(lambda agent: "reload refused" in agent.log)
+        assert count(agent) == 2
+        assert "cpu_avgg" in agent.log
+        assert agent.samples(["kernmesh_config_last_reload_successful"]).popitem()[1] == 0
 
 
 def test_without_rules_nothing_of_it_is_imported_and_the_page_says_so(tmp_path: Path) -> None:
