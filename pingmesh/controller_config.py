@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 from exporter.config import Duration, Fault, HttpUrl, ListenAddress, doubles, load_yaml
+from exporter.config.client import BasicAuth, ClientTls, secret_faults
 from pingmesh.pinglist import LARGEST_DATAGRAM, Setting
 from pingmesh.topology import MOST_BETWEEN_ZONES, Rules
 
@@ -111,12 +112,17 @@ class MeshConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """Where /mesh has its results from: Prometheus where `prometheus` says so (series joined by
     label `node_label`), else every agent's /metrics at `agent_port`, `concurrency` at a time, each
     `every`, while there are no more than `pull_at_most`. `window` is what is looked back on.
-    `enabled` false: no results are fetched."""
+    `enabled` false: no results are fetched. Whichever is asked is asked with `tls`, and with the
+    token or the password; agents by `agent_scheme`."""
 
     enabled: bool = True
     prometheus: HttpUrl | None = None
     node_label: Text = "instance"
     agent_port: Port = 9435
+    agent_scheme: Literal["http", "https"] = "http"
+    tls: ClientTls = ClientTls()
+    bearer_token_file: Text | None = None
+    basic_auth: BasicAuth | None = None
     every: Duration = Duration("30s")
     window: Duration = Duration("10m")
     timeout: Duration = Duration("5s")
@@ -132,6 +138,22 @@ class MeshConfig(Struct, frozen=True, forbid_unknown_fields=True):
             yield Fault(("window",), "too short", self.window, want, also=(("every",),))
         if self.timeout <= 0:
             yield Fault(("timeout",), "too short", self.timeout, "more than 0")
+        of_prometheus = self.prometheus is not None
+        yield from secret_faults(
+            self.tls,
+            self.bearer_token_file,
+            self.basic_auth,
+            self.secure,
+            "prometheus: https://…" if of_prometheus else "agent_scheme: https",
+            ("prometheus",) if of_prometheus else ("agent_scheme",),
+        )
+
+    @property
+    def secure(self) -> bool:
+        """Whether results are asked for over TLS."""
+        if self.prometheus is not None:
+            return self.prometheus.startswith("https:")
+        return self.agent_scheme == "https"
 
 
 class ControllerConfig(Struct, frozen=True, forbid_unknown_fields=True):

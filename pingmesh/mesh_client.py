@@ -5,34 +5,35 @@ The rule: an answer is bounded in size and time as a whole, and redirects are no
 
 import asyncio
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import Any
 
 from exporter.config import Duration
 from exporter.errors import KernmeshError
+from exporter.identity import Identity, tls_problem
 from pingmesh.controller_config import MeshConfig
+from pingmesh.pullclient import Opened, PullClient
 
-if TYPE_CHECKING:
+
+def make_client(config: MeshConfig) -> PullClient:
+    """For agents or a Prometheus, whichever is asked."""
+    identity = Identity("mesh", config.tls, config.bearer_token_file, config.basic_auth)
+    return PullClient(identity, config.secure, lambda: _options(config))
+
+
+def _options(config: MeshConfig) -> Mapping[str, Any]:
     import httpx
 
-
-def open_client(config: MeshConfig, tls: bool = False) -> "httpx.AsyncClient":
-    """`tls`: the system's certificates are loaded, which takes a while."""
-    import httpx
-
-    return httpx.AsyncClient(
-        verify=tls,
-        follow_redirects=False,
-        trust_env=False,
-        timeout=config.timeout,
-        headers={"accept": "text/plain;version=0.0.4", "accept-encoding": "gzip"},
-        limits=httpx.Limits(
+    return {
+        "timeout": config.timeout,
+        "headers": {"accept": "text/plain;version=0.0.4", "accept-encoding": "gzip"},
+        "limits": httpx.Limits(
             max_connections=config.concurrency, max_keepalive_connections=config.concurrency
         ),
-    )
+    }
 
 
 async def fetch(
-    client: "httpx.AsyncClient",
+    opened: Opened,
     url: str,
     timeout: Duration,
     most: int,
@@ -46,7 +47,13 @@ async def fetch(
     try:
         async with (
             asyncio.timeout(timeout),
-            client.stream("GET" if form is None else "POST", url, data=form) as answer,
+            opened.client.stream(
+                "GET" if form is None else "POST",
+                url,
+                data=form,
+                headers=opened.headers,
+                extensions=opened.extensions,
+            ) as answer,
         ):
             if answer.status_code != 200:
                 raise KernmeshError(f"HTTP {answer.status_code}")
@@ -57,5 +64,6 @@ async def fetch(
     except TimeoutError:
         raise KernmeshError(f"no answer in {timeout}") from None
     except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
-        raise KernmeshError(str(error) or type(error).__name__) from error
+        text = tls_problem(error, "mesh") or str(error) or type(error).__name__
+        raise KernmeshError(text) from error
     return bytes(body)

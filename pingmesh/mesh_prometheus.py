@@ -6,20 +6,16 @@ label, which holds a name or an address, with a port or without.
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, TypedDict
-from urllib.parse import urlsplit
+from typing import TypedDict
 
 from exporter.errors import KernmeshError
 from exporter.threads import in_thread
 from pingmesh.controller_config import MeshConfig
 from pingmesh.mesh import Report, Tally
-from pingmesh.mesh_client import fetch, open_client
+from pingmesh.mesh_client import fetch, make_client
 from pingmesh.mesh_results import FAIL, LOST, PROBES, RTT, STAMP, Asked, Labels, rack_of, recent_of
 from pingmesh.mesh_scrapes import EMPTY, between, packed
 from pingmesh.topology import RackId
-
-if TYPE_CHECKING:
-    import httpx
 
 MAX_BYTES = 256 << 20
 """Of one query's answer: a million series."""
@@ -47,7 +43,7 @@ class Prometheus:
         self.problem: str | None = None
         self._url = url.rstrip("/")
         self._config = config
-        self._client: httpx.AsyncClient | None = None
+        self._client = make_client(config)
 
     async def read(self, asked: Asked) -> Mapping[str, Report]:
         try:
@@ -81,13 +77,12 @@ class Prometheus:
         """An instant vector. Raises KernmeshError."""
         import msgspec
 
-        if self._client is None:
-            tls = urlsplit(self._url).scheme == "https"
-            self._client = await in_thread(lambda: open_client(self._config, tls), "mesh client")
         where = f"{self._url}/api/v1/query"
         form = {"query": query}
         try:
-            body = await fetch(self._client, where, self._config.timeout, MAX_BYTES, form)
+            body = await fetch(
+                await self._client.open(), where, self._config.timeout, MAX_BYTES, form
+            )
             found = msgspec.json.decode(body, type=_Answer)
             return [(each["metric"], float(each["value"][1])) for each in found["data"]["result"]]
         except KernmeshError as error:
@@ -96,9 +91,7 @@ class Prometheus:
             raise KernmeshError(f"{where}: no answer of Prometheus: {error}") from error
 
     async def close(self) -> None:
-        if self._client is not None:
-            await self._client.aclose()
-            self._client = None
+        await self._client.close()
 
 
 def gathered(

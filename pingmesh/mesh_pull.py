@@ -6,19 +6,16 @@ The rule: who does not answer is silent, not well.
 import asyncio
 from collections import deque
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 from exporter.clock import Clock
 from exporter.errors import KernmeshError
 from exporter.threads import in_thread
 from pingmesh.controller_config import MeshConfig
 from pingmesh.mesh import Report
-from pingmesh.mesh_client import fetch, open_client
+from pingmesh.mesh_client import fetch, make_client
 from pingmesh.mesh_results import NAMES, Asked, recent_of
 from pingmesh.mesh_scrapes import Snapshot, report, snapshot
-
-if TYPE_CHECKING:
-    import httpx
+from pingmesh.pullclient import Opened
 
 MAX_BYTES = 8 << 20
 
@@ -31,7 +28,7 @@ class Pulled:
         self._config = config
         self._clock = clock
         self._taken: dict[str, deque[Snapshot]] = {}
-        self._client: httpx.AsyncClient | None = None
+        self._client = make_client(config)
 
     async def read(self, asked: Asked) -> Mapping[str, Report]:
         most = self._config.pull_at_most
@@ -41,14 +38,18 @@ class Pulled:
                 "mesh.prometheus, which pulls them anyway"
             )
             return {}
-        client = await self._open()
+        try:
+            opened = await self._client.open()
+        except KernmeshError as error:
+            self.problem = str(error)
+            return {}
         gate = asyncio.Semaphore(self._config.concurrency)
         reasons: dict[str, int] = {}
 
         async def one(name: str, address: str) -> None:
             async with gate:
                 try:
-                    text = await self._pull(client, address)
+                    text = await self._pull(opened, address)
                 except KernmeshError as error:
                     reasons[str(error)] = reasons.get(str(error), 0) + 1
                     return
@@ -78,9 +79,7 @@ class Pulled:
         return heard
 
     async def close(self) -> None:
-        if self._client is not None:
-            await self._client.aclose()
-            self._client = None
+        await self._client.close()
 
     def _forget(self, now: float, asked: Asked) -> None:
         for name in list(self._taken):
@@ -91,15 +90,11 @@ class Pulled:
             if name not in asked.addresses or taken[-1].at < now - self._config.window:
                 del self._taken[name]
 
-    async def _pull(self, client: "httpx.AsyncClient", address: str) -> str:
+    async def _pull(self, opened: Opened, address: str) -> str:
         """Raises KernmeshError."""
         host = f"[{address}]" if ":" in address else address
         query = "&".join(f"name[]={name}" for name in NAMES)
-        url = f"http://{host}:{self._config.agent_port}/metrics?{query}"
-        body = await fetch(client, url, self._config.timeout, MAX_BYTES)
+        where = f"{self._config.agent_scheme}://{host}:{self._config.agent_port}"
+        url = f"{where}/metrics?{query}"
+        body = await fetch(opened, url, self._config.timeout, MAX_BYTES)
         return body.decode(errors="replace")
-
-    async def _open(self) -> "httpx.AsyncClient":
-        if self._client is None:
-            self._client = await in_thread(lambda: open_client(self._config), "mesh client")
-        return self._client

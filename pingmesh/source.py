@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 from urllib.parse import quote
 
-from exporter.config.pingmesh import ClientTls
+from exporter.config.client import ClientTls
 from exporter.errors import ConfigError, KernmeshError
+from exporter.identity import BadFile, Identity, tls_problem
 from exporter.threads import in_thread
 from pingmesh.pinglist import Pinglist, digest, read_pinglist
-from pingmesh.pullclient import BadFile, PullClient, tls_problem
+from pingmesh.pullclient import PullClient
 
 LOOK_SECONDS = 2.0
 PULL_SECONDS = 60.0
@@ -117,7 +118,11 @@ class PullSource:
         self.fails_closed: int | None = 3
         self._period = period
         self._etag: str | None = None
-        self._client = PullClient(self.name, PULL_TIMEOUT, tls, bearer_token_file)
+        self._client = PullClient(
+            Identity("pingmesh", tls, bearer_token_file),
+            url.startswith("https:"),
+            lambda: {"timeout": PULL_TIMEOUT},
+        )
 
     async def read(self) -> Read | None:
         import httpx
@@ -160,7 +165,7 @@ class PullSource:
         return SourceError(reason, f"{self.name}: {problem}")
 
     async def _pull(self) -> tuple[bytes, str | None] | None:
-        client, credentials = await self._client.open()
+        client, credentials, extensions = await self._client.open()
         headers = {
             "Accept": "application/yaml, text/yaml;q=0.9",
             "Accept-Encoding": "gzip",
@@ -169,7 +174,7 @@ class PullSource:
         if self._etag is not None:
             headers["If-None-Match"] = self._etag
         async with client.stream(
-            "GET", self.name, headers=headers, extensions=self._client.extensions
+            "GET", self.name, headers=headers, extensions=extensions
         ) as answer:
             status = answer.status_code
             if status == 304 and self._etag is not None:

@@ -11,11 +11,11 @@ from exporter.clock import Clock
 from exporter.config import line_of
 from exporter.config.pingmesh import Pingmesh
 from exporter.errors import ConfigError, Problem
+from exporter.identity import BadFile, read_token, tls_context
 from pingmesh.agent import Mesh
 from pingmesh.guard import Guard
 from pingmesh.ondemand import probe_route
 from pingmesh.pinglist import read_pinglist
-from pingmesh.pullclient import BadFile, read_token, tls_context
 from pingmesh.source import FileSource, PullSource, Source
 
 

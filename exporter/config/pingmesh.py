@@ -10,6 +10,7 @@ from typing import Annotated, Any, ClassVar, Self
 
 from msgspec import Meta, Struct
 
+from exporter.config.client import ClientTls, secret_faults
 from exporter.config.convert import Fault, doubles
 from exporter.config.scalars import HttpUrl
 
@@ -39,26 +40,6 @@ class Reach(str):
         return super().__new__(cls, text)
 
 
-class ClientTls(Struct, frozen=True, forbid_unknown_fields=True):
-    """TLS towards a server, with the keys of Prometheus' tls_config. `ca_file` replaces the
-    machine's trust; `cert_file` and `key_file` say who we are; `server_name` is what the server's
-    certificate must be for, null: the URL's host. All files are read again when they change."""
-
-    ca_file: Text | None = None
-    cert_file: Text | None = None
-    key_file: Text | None = None
-    server_name: Text | None = None
-    insecure_skip_verify: bool = False
-
-    def faults(self) -> Iterator[Fault]:
-        for key, given, other in (
-            ("key_file", self.key_file, "cert_file"),
-            ("cert_file", self.cert_file, "key_file"),
-        ):
-            if given is None and getattr(self, other) is not None:
-                yield Fault((key,), "is missing", want=f"a file, as {other} has one")
-
-
 class Pingmesh(Struct, frozen=True, forbid_unknown_fields=True):
     """Probes between nodes. `pinglist` is a file, `controller` the URL of a controller that
     serves one, asked with `tls` and the token that `bearer_token_file` holds; `allow` and `deny`
@@ -81,15 +62,14 @@ class Pingmesh(Struct, frozen=True, forbid_unknown_fields=True):
             want = "one of the two"
             yield Fault(("controller",), "is set beside pinglist", want=want, also=(("pinglist",),))
         secure = self.controller is not None and self.controller.startswith("https:")
-        for key, given in (
-            ("tls", self.tls != ClientTls()),
-            ("bearer_token_file", self.bearer_token_file is not None),
-        ):
-            if given and not secure:
-                want = "controller: https://…"
-                yield Fault(
-                    (key,), "has no meaning without TLS", want=want, also=(("controller",),)
-                )
+        yield from secret_faults(
+            self.tls,
+            self.bearer_token_file,
+            None,
+            secure,
+            "controller: https://…",
+            ("controller",),
+        )
         for key, values in (("allow", self.allow), ("deny", self.deny)):
             for index in doubles(values):
                 yield Fault((key, index), "is there twice", str(values[index]))

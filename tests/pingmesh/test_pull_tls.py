@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from exporter.config.pingmesh import ClientTls
+from exporter.config.client import ClientTls
 from exporter.errors import KernmeshError
 from exporter.testing import FakeClock
 from pingmesh.agent import Mesh
