@@ -76,7 +76,14 @@ def test_it_shows(text: str) -> None:
 
 def test_it_links_every_endpoint_and_loads_nothing() -> None:
     outline = Outline(landing_page(STATUS))
-    assert outline.links == ["/metrics", "/statistics", "/interference", "/status.json", "/-/healthy", "/-/ready"]
+    assert outline.links == [
+        "/metrics",
+        "/statistics",
+        "/interference",
+        "/status.json",
+        "/-/healthy",
+        "/-/ready",
+    ]
     assert outline.loads == []
     assert not {"script", "img", "link", "iframe"} & outline.tags
 

@@ -1,5 +1,6 @@
 """The page and its JSON say the same; the page needs no script, loads nothing, escapes all."""
 
+import functools
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -67,6 +68,25 @@ def unheard(zones: int, racks: int, nodes: int) -> Reading:
     topology = Topology(members(zones, racks, nodes))
     addresses = {name: topology.member(name).addresses[0] for name in topology.names}
     return reading(Mesh(topology, {}, addresses))
+
+
+def one_rack(nodes: int) -> Reading:
+    topology = Topology(
+        [Member(f"n{n:05}", "z", "", (f"10.0.{n // 256}.{n % 256}",)) for n in range(nodes)]
+    )
+    return bare(topology)
+
+
+def bare(topology: Topology) -> Reading:
+    """Nobody is heard of; the matrices of racks are not reckoned for their own sake."""
+    addresses = {name: topology.member(name).addresses[0] for name in topology.names}
+    return reading(Mesh(topology, {}, addresses))
+
+
+@functools.cache
+def large() -> Reading:
+    """250 racks of 4 in one zone."""
+    return bare(Topology(members(1, 250, 4)))
 
 
 def test_a_fault_is_named_with_its_evidence() -> None:
@@ -200,3 +220,59 @@ def test_the_template_is_shipped_with_the_package() -> None:
     import pingmesh.pages
 
     assert (Path(pingmesh.pages.__file__).parent / "mesh.html.j2").is_file()
+
+
+def test_nodes_lead_to_their_pair() -> None:
+    _, mesh = scenario("none", 1)
+    inner = shown(reading(mesh), Asking(rack="z0/r0", to="z0/r0"))
+    assert "?node=z0r0n0&peer=z0r0n1" in inner.links
+    assert "?node=z0r0n0&peer=z0r0n0" not in inner.links
+
+
+def test_the_worst_pairs_of_racks_are_links_on_the_first_page_only() -> None:
+    fault, mesh = scenario("rack uplink", 1)
+    found = reading(mesh)
+    top = shown(found)
+    assert "Worst pairs of racks" in top.text
+    assert fault.members[0].replace("/", "%2F") in top.links[1]
+    assert "Worst pairs" not in shown(found, Asking(rack="z0/r0", to="z0/r0")).text
+
+
+def test_colours_are_words_for_who_hears_the_page() -> None:
+    assert "no data ?" in shown(unheard(1, 2, 1)).text
+
+
+@pytest.mark.parametrize(
+    ("asking", "cells"),
+    [
+        (TOP, 1),
+        (Asking(zone="z0", to_zone="z0"), 60 * 60),
+        (Asking(zone="z0", to_zone="z0", row="60", column="240"), 60 * 10),
+        (Asking(rack="z0/r0", to="z0/r1"), 4 * 4),
+    ],
+)
+def test_a_mesh_of_hundreds_of_racks_is_a_page_at_every_step(asking: Asking, cells: int) -> None:
+    found = large()
+    page = shown(found, asking)
+    assert len(page.cells) == cells
+    assert len(mesh_page(found, choose(found, asking)[1], None, "1")) < 2_000_000
+
+
+def test_rows_and_columns_that_do_not_fit_are_a_link_away() -> None:
+    page = shown(large(), Asking(zone="z0", to_zone="z0", row="60"))
+    for text in ("sources 1 to 60 of 250", "sources 121 to 180 of 250", "targets 61 to 120 of 250"):
+        assert text in page.text
+    assert "?zone=z0&to_zone=z0&row=120&column=0" in page.links
+
+
+def test_a_thousand_nodes_without_racks_are_shown_in_parts() -> None:
+    found = one_rack(1000)
+    page = shown(found, Asking(rack="z", to="z", row="960"))
+    assert len(page.cells) == 40 * 60
+    assert "sources 901 to 960 of 1000" in page.text
+
+
+@pytest.mark.parametrize("text", ["x", "-1", "99999999", "²"])
+def test_an_offset_that_is_none_is_said(text: str) -> None:
+    with pytest.raises(NoSuchPlace, match="row: got"):
+        choose(unheard(1, 2, 1), Asking(rack="z0/r0", to="z0/r1", row=text))

@@ -71,7 +71,11 @@ class Chromium:
         def answered() -> bool:
             return bool(found)
 
-        self._until(answered, patience, lambda got: got.get("id") == number and found.append(got))
+        def take(got: dict[str, Any]) -> None:
+            if got.get("id") == number:
+                found.append(got)
+
+        self._until(answered, patience, take)
         assert "error" not in found[0], f"{method}: {found[0]['error']}"
         result: dict[str, Any] = found[0]["result"]
         return result

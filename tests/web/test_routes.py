@@ -1,7 +1,10 @@
 """What a client gets from each route, over a real socket."""
 
+import json
 import subprocess
 import sys
+from base64 import b64encode
+from hashlib import sha256
 from typing import Any
 
 import pytest
@@ -11,7 +14,7 @@ from starlette.routing import Route
 
 from exporter.errors import KernmeshError
 from exporter.web.limits import Limits
-from tests.web.serving import Answer, play, serving, until
+from tests.web.serving import STATUS, Answer, play, serving, until
 
 
 def ask(path: str, method: str = "GET", **options: Any) -> Answer:
@@ -215,3 +218,30 @@ def test_serving_a_scrape_imports_neither_click_nor_jinja2_nor_h11() -> None:
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout == "[]\nTrue\n"
+
+
+def test_a_page_s_own_style_holds_and_nothing_else_does() -> None:
+    answer = ask("/")
+    style = answer.body.split(b"<style>")[1].split(b"</style>")[0]
+    digest = b64encode(sha256(style).digest()).decode()
+    assert answer.headers["content-security-policy"] == (
+        f"default-src 'none'; style-src 'sha256-{digest}'; "
+        "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+    )
+    assert answer.body.count(b"<style>") == 1
+    assert b"style=" not in answer.body
+    assert answer.headers["referrer-policy"] == "no-referrer"
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["cross-origin-opener-policy"] == "same-origin"
+
+
+def test_a_text_that_looks_like_a_style_is_not_allowed_to_be_one() -> None:
+    evil = "</style><style>*{display:none}</style>"
+    answer = ask("/", status=lambda: STATUS._replace(node=evil))
+    assert answer.headers["content-security-policy"].count("sha256-") == 1
+
+
+def test_the_status_is_served_as_json() -> None:
+    answer = ask("/status.json")
+    assert answer.headers["content-type"] == "application/json"
+    assert json.loads(answer.body)["node"] == "node-a"
