@@ -31,6 +31,7 @@ rule_check:
           clear: 6s
           actions: [{{name: log}}, {{name: preempt}}, {{name: schedule}}]
 """
+TICKS = "kernmesh_interference_ticks_total"
 RULES_OF_NODE = "rule_check:\n  node_rules:\n"
 
 
@@ -74,8 +75,10 @@ def test_it_is_noticed_and_eased_off_and_all_is_as_before_after_a_kill_and_at_th
 
     victim, harmless, bad = machine.victim(), machine.pod(offline=True), machine.pod(offline=True)
     machine.stress(harmless, "--cpu", "1", "--cpu-load", "2")
-    antagonist = machine.stress(bad, "--cpu", "3")
     with running("--config", file) as agent:
+        # who came with the pain is told by what was before
+        until(lambda: agent.samples([TICKS]).get(TICKS, 0.0) >= 8)
+        antagonist = machine.stress(bad, "--cpu", "3")
         until(lambda: idle() == "1" and incidents(agent, victim))
         (found,) = incidents(agent, victim)
         assert found["suspects"][0]["subject"]["name"] == f"/{bad}"
