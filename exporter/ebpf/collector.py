@@ -50,7 +50,10 @@ class ProgramCollector:
     ) -> None:
         clock = self._clock = clock or SystemClock()
         self.read_at: float | None = None
-        """When maps were read last (monotonic seconds); None: never."""
+        """When all maps were read last (monotonic seconds); None: never."""
+        self.counted: int | None = None
+        """Events up to then: those of its busiest counter or histogram, as several mostly count the
+        same ones. None where it has none, or before."""
         self.loaded = loaded
         self.events: dict[str, list[EventCounts]] = {}
         """By map: what counts its events."""
@@ -146,15 +149,6 @@ class ProgramCollector:
         return self.loaded.name
 
     @property
-    def counted(self) -> int | None:
-        """Events up to the last read: those of its busiest counter or histogram, as several mostly
-        count the same ones. None where it has none, or before the first read."""
-        if self.read_at is None:
-            return None
-        counts = [each.counted for each in self.metrics if each.shape.kind != "gauge"]
-        return max(counts, default=None)
-
-    @property
     def problems(self) -> tuple[str, ...]:
         """One line per metric, function or optional hook that is missing."""
         return (*self.loaded.problems, *self._problems)
@@ -193,7 +187,9 @@ class ProgramCollector:
             except BpfError as error:
                 errors.append(f"metric {metric.spec.name}: {error}")
             self._tell_failures(metric)
-        self.read_at = self._clock.monotonic()
+        if len(metrics) == len(self.metrics):  # a part of them says nothing of the rest
+            counts = [each.counted for each in metrics if each.shape.kind != "gauge"]
+            self.counted, self.read_at = max(counts, default=None), self._clock.monotonic()
         if errors:
             raise BpfError("; ".join(errors))
 

@@ -87,6 +87,16 @@ def test_a_gauge_counts_nothing() -> None:
     assert rig.collector.counted is None
 
 
+def test_a_scrape_of_something_else_is_no_read() -> None:
+    rig = Rig("a_total", "b_total")
+    rig.turn(1, {"a_total": 100})
+    list(rig.collector.collect_names(["nothing_here"]))
+    list(rig.collector.collect_names(["e_a_total"]))
+    rig.paces.look([rig.collector])
+    assert rig.paces.of("prog") == Pace(None, None)
+    assert rig.turn(10, {"a_total": 200}).events == 10.0
+
+
 def test_cost_is_the_kernel_s_time_and_unknown_while_that_stands_still() -> None:
     rig = Rig("a_total")
     rig.turn(1, {}, spent_ns=1_000_000)
