@@ -108,7 +108,8 @@ def main() -> None:
     )
     rows = tuple(row(seed, best) for seed in SEEDS)
     notes = (
-        f"{NODES} nodes, one hour after five minutes, a loop of {LOOP:.0f} s, 5 writes/s, {words(settings)}; a "
+        f"{NODES} nodes, an hour after five minutes, loops of {LOOP:.0f} s, 5 writes/s, "
+        f"{words(settings)}; a "
         "restart after 20 minutes, no API from minute 35 to 40. wrong: seconds in which the label "
         "is not what the curve without noise says, and how many times those of the grid's best "
         "levels, which restart never and write at once. flaps: pressures shorter than the hold. "

@@ -6,11 +6,18 @@ nothing is followed, nothing is unpacked. httpx takes ten times the CPU for the 
 
 import asyncio
 import os
+import socket
+import struct
 from collections.abc import Sequence
 
 import httptools
 
 from exporter.errors import KernmeshError
+
+
+# Ended by a reset: thousands of connections a round would leave as many in TIME_WAIT, and what was
+# asked for is there (socket(7), SO_LINGER).
+_NO_LINGER = struct.pack("ii", 1, 0)
 
 
 class Reply(Exception):
@@ -47,6 +54,9 @@ class _Get(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
+        transport.get_extra_info("socket").setsockopt(
+            socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER
+        )
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
