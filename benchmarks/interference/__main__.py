@@ -113,7 +113,7 @@ def tables(asked: argparse.Namespace, basis: Basis) -> str:
         parts.append(markdown(remedies_table(trials)))
     if not parts:
         raise SystemExit(f"interference: nothing is recorded under the name {asked.name!r}")
-    return "\n".join(parts)
+    return "\n".join(part.replace("## ", "### ", 1) for part in parts)
 
 
 def put_in(page: str, text: str) -> str:

@@ -32,6 +32,7 @@ class Method(NamedTuple):
     `names`: it ranks suspects."""
 
     title: str
+    short: str
     make: Callable[[Basis, float], RuleSet]
     grid: tuple[float, ...] = (0.0,)
     names: bool = False
@@ -151,14 +152,19 @@ def _ours_with_slo(basis: Basis, tuned: float) -> RuleSet:
 _NR = (13.0, 20.0, 40.0, 100.0)
 _THRESHOLDS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
 WITHOUT: tuple[Method, ...] = (
-    Method("Caelus, expression auto", _auto),
-    Method("Caelus, ewma as shipped (cpu_avg, diskio_util, mem_direct_reclaim)", _node_ewma, _NR),
-    Method("PSI of the victim over a threshold", _psi, _THRESHOLDS),
-    Method("kernmesh, the shipped rules", _ours, names=True),
+    Method("Caelus, expression auto", "auto", _auto),
+    Method(
+        "Caelus, ewma as shipped (cpu_avg, diskio_util, mem_direct_reclaim)",
+        "ewma",
+        _node_ewma,
+        _NR,
+    ),
+    Method("PSI of the victim over a threshold", "PSI", _psi, _THRESHOLDS),
+    Method("kernmesh, the shipped rules", "ours", _ours, names=True),
 )
 WITH_SLO: tuple[Method, ...] = (
-    Method("Caelus, slo_min < 0.05", _slo_min),
-    Method("Caelus, ewma as shipped of p99", _app_ewma, _NR),
-    Method("kernmesh, the shipped rules and slo", _ours_with_slo, names=True),
+    Method("Caelus, slo_min < 0.05", "slo_min", _slo_min),
+    Method("Caelus, ewma as shipped of p99", "ewma of p99", _app_ewma, _NR),
+    Method("kernmesh, the shipped rules and slo", "ours, slo", _ours_with_slo, names=True),
 )
 TABLES: Mapping[str, tuple[Method, ...]] = {"without": WITHOUT, "slo": WITH_SLO}

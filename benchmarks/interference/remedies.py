@@ -207,9 +207,9 @@ class _Bench:
                     time.sleep(max(due - time.monotonic(), 0.0))
             finally:
                 stopped = time.monotonic()
-                on.end(path)
-                driver.act_by(None)  # what it did is taken back
+                driver.act_by(None)  # what it did is taken back: cpu.idle refuses other shares
                 actions.close()
+                on.end(path)
         start, stop = began + GOAL_SECONDS, stopped
         return self._counted(kind, intensity, "rules", start, stop, "\n".join(said))
 

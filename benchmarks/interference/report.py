@@ -86,7 +86,7 @@ def _first(found: Score) -> str:
 def kinds_table(recordings: Sequence[Recording], judged_: Mapping[str, Sequence[Judged]]) -> Table:
     """By kind and intensity; a column of each method says found / harmful."""
     every = [each for rows in judged_.values() for each in rows]
-    short = {id(each): _short(each.method.title) for each in every}
+    short = {id(each): each.method.short for each in every}
     head = ("antagonist", "p99 × solo", "harm, grey, none", *(short[id(each)] for each in every),
             "delay", "first")  # fmt: skip
     rows = []
@@ -121,7 +121,7 @@ def kinds_table(recordings: Sequence[Recording], judged_: Mapping[str, Sequence[
 def negatives_table(judged_: Mapping[str, Sequence[Judged]]) -> Table:
     """In how many of them anything was raised. Antagonists that did no harm are negatives too."""
     every = [each for rows in judged_.values() for each in rows]
-    head = ("what was no interference", "times", *(_short(each.method.title) for each in every))
+    head = ("what was no interference", "times", *(each.method.short for each in every))
     cases: list[tuple[str, Callable[[Event], bool]]] = [
         (name, lambda event, name=name: event.kind == name)  # type: ignore[misc]
         for name in NEGATIVES
@@ -205,7 +205,7 @@ def timeline(recording: Recording, basis: Basis) -> Iterator[str]:
                 f"{each.start:.1f}–{each.stop:.1f}{_named(each.suspects)}{_named(each.later)}"
                 for each in raised
             )
-            yield f"  {_short(method.title)}: {', '.join(shown) or 'nothing'}"
+            yield f"  {method.short}: {', '.join(shown) or 'nothing'}"
 
 
 def _named(suspects: Sequence[str] | None) -> str:
@@ -232,10 +232,6 @@ def caption(recordings: Sequence[Recording], to_tune: Sequence[Recording], machi
 
 def _seeds(recordings: Sequence[Recording]) -> str:
     return ", ".join(str(each.notes.seed) for each in recordings)
-
-
-def _short(title: str) -> str:
-    return title.partition("(")[0].replace("Caelus, ", "Caelus ").strip()
 
 
 def _ratio(value: float | None) -> str:

@@ -57,7 +57,7 @@ def outcome(
     stop: float,
     grace: float = GRACE_SECONDS,
 ) -> Outcome:
-    """Alarms before `start` (nothing is known of the usual yet) do not count at all."""
+    """Alarms that are over before `start` (nothing is known of the usual yet) do not count."""
     detected, wrong = [], []
     for event in events:
         of_it = [each for each in alarms if event.start <= each.start <= event.stop + grace]
@@ -65,7 +65,7 @@ def outcome(
         if event.label == "calm":
             wrong += of_it
     for alarm in alarms:
-        if alarm.start >= start and not any(
+        if alarm.stop >= start and not any(
             each.start <= alarm.start <= each.stop + grace for each in events
         ):
             wrong.append(alarm)

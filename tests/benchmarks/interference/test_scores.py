@@ -46,7 +46,8 @@ def every(_: Event) -> bool:
         ("calm", [alarm(101, 102), alarm(105, 106)], True, 2),
         ("grey", [alarm(101, 102)], True, 0),
         ("grey", [alarm(98, 102)], False, 1),
-        ("harm", [alarm(5, 150)], False, 0),  # before anything is known of the usual
+        ("harm", [alarm(5, 19)], False, 0),  # before anything is known of the usual
+        ("harm", [alarm(5, 150)], False, 1),  # who always alarms finds nothing, and is wrong
     ],
 )  # fmt: skip
 def test_an_alarm_is_of_the_event_that_it_begins_in(
