@@ -25,7 +25,7 @@ from exporter.web.credentials import Known
 from exporter.web.guard import Rules
 from exporter.web.tls import BadMaterial, Secure, files, make_secure
 
-LOOK_SECONDS = 5.0
+LOOK_SECONDS = 2.0
 SHORTEST_TOKEN = 16
 LONGEST_TOKEN = 64 << 10
 
