@@ -39,6 +39,10 @@ class Request(Struct, frozen=True):
 
 
 class _Interference(Struct, frozen=True):
+    """What of exporter/interference/answer.py is acted on; `time` 0 is before its first tick."""
+
+    enabled: bool = False
+    time: float = 0.0
     schedule: bool = False
     evictions: tuple[Request, ...] = ()
 
@@ -95,7 +99,8 @@ class AgentSource:
                     resource: found.get(gauge) for resource, gauge in self._gauges.items()
                 }
                 if wants is not None:
-                    of_node[SCHEDULE] = float(wants.schedule)
+                    early = wants.enabled and wants.time == 0
+                    of_node[SCHEDULE] = None if early else float(wants.schedule)
                     if wants.evictions:
                         evictions[node] = wants.evictions
                 values[node] = of_node

@@ -14,7 +14,6 @@ import httptools
 
 from exporter.errors import KernmeshError
 
-
 # Ended by a reset: thousands of connections a round would leave as many in TIME_WAIT, and what was
 # asked for is there (socket(7), SO_LINGER).
 _NO_LINGER = struct.pack("ii", 1, 0)

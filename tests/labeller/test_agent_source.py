@@ -1,8 +1,11 @@
 """Agents that answer, and those that do not as they should."""
 
+import msgspec
 import pytest
 
 from exporter.config import Duration
+from exporter.interference.answer import Asked, answer
+from exporter.interference.board import Board
 from exporter.labeller.agent_source import PATIENCE, SELDOM, AgentSource, Place, Request
 from exporter.labeller.config import Agents
 from tests.labeller.answering import answering, as_json, http, run
@@ -77,6 +80,21 @@ def test_what_interference_asks_for_is_read_or_unknown(page: bytes, schedule: fl
             values = await agents.read(places(port, 1))
         assert values["node-0"].get("schedule") == schedule
         assert values["node-0"]["cpu"] == 42.5
+
+    run(test)
+
+
+@pytest.mark.parametrize(("enabled", "schedule"), [(True, None), (False, 0.0)])
+def test_an_agent_s_own_page_is_read(enabled: bool, schedule: float | None) -> None:
+    asked = Asked({}, [("run", "batch", "p", "u", 5, "cpu", 1.0)])
+    page = http(msgspec.json.encode(answer(Board() if enabled else None, "node-0", False, asked)))
+
+    async def test() -> None:
+        agents = source()
+        async with answering(lambda at, path: GOOD if path == "/statistics" else page) as port:
+            values = await agents.read(places(port, 1))
+        assert values["node-0"]["schedule"] == schedule
+        assert agents.evictions == {"node-0": (Request("batch", "p", "u", 5, "cpu", "run"),)}
 
     run(test)
 
