@@ -5,9 +5,7 @@ node `c` that has no agent, so that something is lost. Load is tests.programs'.
 """
 
 import json
-import os
 import subprocess
-import sys
 import time
 import urllib.parse
 import urllib.request
@@ -211,7 +209,7 @@ def pods() -> Iterator[Sequence[Pod]]:
 @contextmanager
 def process(folder: Path, role: str, *words: str | Path | int) -> Iterator[None]:
     *arguments, port = words
-    command = [*COMMAND, role, *arguments, f"--web.listen-address=127.0.0.1:{port}"]
+    command = [*COMMAND, role, *map(str, arguments), f"--web.listen-address=127.0.0.1:{port}"]
     with (folder / f"{role}.log").open("wb") as log:
         running = subprocess.Popen(command, stdout=log, stderr=log)
         try:
@@ -249,29 +247,20 @@ def prometheus(folder: Path, targets: Mapping[str, Sequence[str]]) -> Iterator[P
             running.wait(WATCHDOG_SECONDS)
 
 
+_FIRST = ("biolatency", "accept-latency", "tcp-syn-backlog", "direct-reclaim")
+_MORE = (
+    *("timers", "oomkill", "uprobe", "usdt", "cachestat", "cgroup", "tcp-window-clamps"),
+    *("tcp-retransmit", "softirq-latency", "syscalls"),
+)
+
+
 def begin(ground: Ground) -> None:
     """What makes the histograms that nothing else here makes."""
-    for name in ("biolatency", "accept-latency", "tcp-syn-backlog", "direct-reclaim"):
+    for name in _FIRST:
         LOADS[name](ground)
 
 
 def load(ground: Ground) -> None:
-    """What the programs see, each once."""
-    for make in dict.fromkeys(LOADS.values()):
-        make(ground)
-
-
-def main() -> None:
-    """Runs until a line comes in, and says where Prometheus is: to look at it by hand."""
-    folder = Path(sys.argv[1])
-    folder.mkdir(exist_ok=True)
-    with stack(folder) as made:
-        begin(made.ground)
-        made.prometheus.eventually("ebpf_exporter_direct_reclaim_seconds_count")
-        load(made.ground)
-        print(made.prometheus.url, made.agent.url, os.getpid(), flush=True)
-        sys.stdin.readline()
-
-
-if __name__ == "__main__":
-    main()
+    """What the programs see; the rest they see of the busy pods."""
+    for name in (*_FIRST, *_MORE):
+        LOADS[name](ground)
