@@ -14,6 +14,7 @@ from pathlib import Path
 NAMES = (
     "render",
     "scrape",
+    "tls",
     "agent",
     "bpf_cost",
     "backends",
