@@ -1,5 +1,6 @@
 """A recording and rules to alarms: the real driver, views and attribution, as agents do."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -46,12 +47,17 @@ def load(folder: Path) -> Recording:
     events = []
     for each in notes.events:
         ratio = max(
-            p99_of(latencies.between(name, each.start, each.stop)) / solo[name] for name in SERVICES
+            _p99(latencies.between(name, each.start, each.stop)) / solo[name] for name in SERVICES
         )
         judged = truth(each.role, ratio)
         start, stop = each.start - notes.epoch, each.stop - notes.epoch
         events.append(Event(each.kind, each.intensity, each.path, start, stop, *judged))
     return Recording(notes, store, tuple(events), solo, _noise(latencies, quiet, solo))
+
+
+def _p99(rows: Sequence[float]) -> float:
+    """What was never answered took for ever."""
+    return p99_of(rows) if rows else math.inf
 
 
 def _noise(
