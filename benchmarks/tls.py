@@ -93,8 +93,8 @@ def measure() -> Table:
         rows,
         (
             f"All programs, {series:,} series, the least and the median of {ROUNDS} at the client, "
-            "both agents in turn. TLS 1.3, P-256, AES-256-GCM; bcrypt's cost is 10. A new connection is TCP "
-            "alone, or TCP and a whole handshake, without a request.",
+            "both agents in turn. TLS 1.3, P-256, AES-256-GCM; bcrypt's cost is 10. A new "
+            "connection is TCP alone, or TCP and a whole handshake, without a request.",
         ),
     )
 
