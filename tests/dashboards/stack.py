@@ -1,4 +1,5 @@
-"""Everything that dashboards show, running: two agents, a controller, an API server, a Prometheus.
+"""Everything that dashboards show, running: two agents, a controller, a labeller, an API
+server, a Prometheus.
 
 Agent `a` has all programs, usage, rules and labels; `b` only probes. Both are on loopback, as is a
 node `c` that has no agent, so that something is lost. Load is tests.programs'.
@@ -97,6 +98,17 @@ def write_controller(folder: Path, agents: int, https: int, closed: int) -> Path
     return path
 
 
+def write_labeller(folder: Path, kubeconfig: Path, agents: int) -> Path:
+    """Labels the Node of agent `b`, which does not do so itself."""
+    path = folder / "labeller.yaml"
+    path.write_text(
+        f"kubeconfig: {kubeconfig}\ninterval: 2s\nhold: 2s\nlease: {{enabled: false}}\n"
+        f"agents: {{addresses: {{b: '127.0.0.2:{agents}'}}}}\n"
+        "levels: {cpu: null, mem: {high: 0.01, low: 0}}\nenter: {of: 2, at_least: 2}\n"
+    )
+    return path
+
+
 # What holds at once while anything runs: findings, suspects, actions (said only), incidents.
 RULES = """
 rule_check:
@@ -145,9 +157,11 @@ def stack(folder: Path) -> Iterator[Stack]:
             "  enter: {of: 2, at_least: 2}\n",
         )
         second = write_agent(folder, "b", controller, "ebpf: {programs: []}\npressure: {node: b}\n")
+        labeller = free_port()
         targets = {
             "kernmesh": [f"127.0.0.1:{agents}", f"127.0.0.2:{agents}"],
             "kernmesh-controller": [f"127.0.0.1:{controller}"],
+            "kernmesh-labeller": [f"127.0.0.1:{labeller}"],
         }
         reader = enter(prometheus(folder, targets))
         reader.eventually("up")  # before the agents: what changes at their start is seen
@@ -158,12 +172,15 @@ def stack(folder: Path) -> Iterator[Stack]:
         assert agent.url  # it has asked for its list, and there was no controller
         file = write_controller(folder, agents, https, closed)
         enter(process(folder, "controller", "--config", file, controller))
+        file = write_labeller(folder, server.kubeconfig(folder), agents)
+        enter(process(folder, "labeller", "--config", file, labeller))
         ground = enter(of_this_machine())
         yield Stack(agent, reader, ground)
 
 
 def prepare(server: ApiServer) -> None:
-    """A Node, and on it a label of somebody else's."""
+    """Two Nodes, and on one a label of somebody else's."""
+    server.put("nodes", {"metadata": {"name": "b"}})
     server.put("nodes", {"metadata": {"name": "a", "labels": {LABEL: "x"}}})
 
 

@@ -69,6 +69,7 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
             "rate(ebpf_exporter_tcp_retransmits_total[5m]) > 0",
             "rate(ebpf_exporter_direct_reclaim_seconds_count[5m]) > 0",
             "kernmesh_interference_suspect_score",
+            "kernmesh_pressure_node_marked",
         ):
             made.prometheus.eventually(wanted)
         yield Live(made)
