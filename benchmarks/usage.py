@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
@@ -134,25 +135,29 @@ def weigh(kind: str) -> None:
     names = [parse(name) for name in default_names()]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "slow.usage"
+        # No more timings than are asked for: a day of them would weigh as if they were the store's.
+        young: list[float] = []
+        old: deque[float] = deque(maxlen=500)
         before, _ = resident()
         store = in_memory(10.0, DAY, now) if kind == "memory" else create(path, 10.0, DAY, now)
         gauges = Gauges(store, DAY, names)
-        young: list[float] = []
-        old: list[float] = []
         for tick in range(1, ROWS + 1):
             values = made_up(tick, fifty)
             values |= dict.fromkeys(USAGE.values(), tick * 7.0 % 100)
             began = time.process_time()
             gauges.advance(store.elapsed_at(10.0 * tick), values)
             store.put(10.0 * tick, 0.0, values)
-            (young if 30 < tick <= 530 else old).append(time.process_time() - began)
+            spent = time.process_time() - began
+            if 30 < tick <= 530:
+                young.append(spent)
+            old.append(spent)
         size = store.shape.pitch * ROWS / len(store.series())
         after, _ = resident()
         began = time.process_time()
         for _ in range(20):
             store.window(fifty[0], DAY)
         asked = (time.process_time() - began) / 20
-    late = median(old[-500:])
+    late = median(old)
     print(len(store.series()), after - before, size, median(young), late, asked)
 
 

@@ -93,7 +93,9 @@ def wilson_lower(lost: float, sent: float) -> float:
     return max(0.0, (middle - margin) / (1 + square))
 
 
-def merged(tallies: Iterable[Tally]) -> Tally:
+def merged(tallies: Sequence[Tally]) -> Tally:
+    if len(tallies) == 1:
+        return tallies[0]
     sent = lost = 0.0
     slow: dict[float, float] = {}
     for tally in tallies:
@@ -124,6 +126,8 @@ def p99(tally: Tally) -> float | None:
 
 def over(tally: Tally, seconds: float) -> float:
     """Answers that took longer than the nearest bound at or above this."""
+    if not tally.slow or tally.slow[-1][0] < seconds:
+        return 0.0
     bounds = [bound for bound, _ in tally.slow]
     first = bisect_left(bounds, seconds)
     return sum(count for _, count in tally.slow[first + 1 :])
@@ -185,17 +189,25 @@ def _shared(
     suspicion: Mapping[str, float],
 ) -> Iterator[Row]:
     count = len(tie.members)
-    each = tally.sent / count
+    recent = report.recent.get(tie.rack, NOTHING)
+    if count == 1:  # most of a large mesh, so no number is made anew
+        member = tie.members[0]
+        lost, lost_recent = min(tally.sent, tally.lost), min(recent.sent, recent.lost)
+        yield Row(source, member, tally.sent, lost, slow, recent.sent, lost_recent)
+        return
+    each, each_slow, each_recent = tally.sent / count, slow / count, recent.sent / count
+    if not tally.lost and not recent.lost:
+        for member in tie.members:
+            yield Row(source, member, each, 0.0, each_slow, each_recent, 0.0)
+        return
     fails: list[float] = [report.failing.get(addresses[m.name], 0) for m in tie.members]
     if not sum(fails) and tally.lost:
         fails = [suspicion.get(m.name, 0.0) for m in tie.members]
     total = sum(fails)
-    recent = report.recent.get(tie.rack, NOTHING)
-    each_recent = recent.sent / count
     for member, failed in zip(tie.members, fails, strict=True):
         share = failed / total if total else 1 / count
         lost, lost_recent = min(each, tally.lost * share), min(each_recent, recent.lost * share)
-        yield Row(source, member, each, lost, slow / count, each_recent, lost_recent)
+        yield Row(source, member, each, lost, each_slow, each_recent, lost_recent)
 
 
 def rack_matrix(

@@ -109,6 +109,9 @@ class _Pair(NamedTuple):
 
 def faults(rows: Iterable[Row], silent: Collection[str], drop: float = 1e-3) -> list[Fault]:
     """What the losses say, surest first. `silent`: agents that are not heard of."""
+    rows = list(rows)
+    if not any(row.lost for row in rows):
+        return []
     pairs = [_Pair(r.source, r.target, r.sent, r.lost, r.recent_sent, r.recent_lost) for r in rows]
     single = sum(pair.bad for pair in pairs if pair.bad <= 1)
     sent = sum(pair.sent for pair in pairs)
@@ -118,6 +121,9 @@ def faults(rows: Iterable[Row], silent: Collection[str], drop: float = 1e-3) -> 
 
 def slow_faults(rows: Iterable[Row], but: Iterable[Fault] = ()) -> list[Fault]:
     """What the slow answers say. `but`: what is lossy anyway is not called slow too."""
+    rows = list(rows)
+    if not any(row.slow for row in rows):
+        return []
     named = {fault.members for fault in but}
     pairs = [
         _Pair(r.source, r.target, r.sent - r.lost, min(r.slow, r.sent - r.lost))
@@ -183,21 +189,24 @@ def _likeliest(
 
 def _sums(pairs: Sequence[_Pair], slow: bool) -> dict[Component, _Sum]:
     """Every component that something bad crosses."""
-    nodes: dict[str, _Sum] = defaultdict(_Sum)
-    cells: dict[tuple[RackId, RackId], _Sum] = defaultdict(_Sum)
     sums: dict[Component, _Sum] = defaultdict(_Sum)
-    for source, target, sent, bad, *_ in pairs:
-        bad_pairs = min(1.0, bad)
-        nodes[source.name].add(1, sent, bad, bad_pairs)
-        nodes[target.name].add(1, sent, bad, bad_pairs)
-        cells[source.rack_id, target.rack_id].add(1, sent, bad, bad_pairs)
-        if bad > 0 and not slow:
-            sums["pair", source.name, target.name].add(1, sent, bad, bad_pairs)
-    for name, total in nodes.items():
-        if total.bad:
-            sums["node", name] = total
-    for (a, b), total in cells.items():
-        for component in (("mesh",), *_between(a, b)):
+    nodes: dict[str, _Sum] = {}
+    for pair in pairs:
+        if pair.bad > 0:
+            for name in (pair.source.name, pair.target.name):
+                nodes[name] = sums["node", name]
+            if not slow:
+                names = "pair", pair.source.name, pair.target.name
+                sums[names].add(1, pair.sent, pair.bad, min(1.0, pair.bad))
+    cells: dict[tuple[str, str, str, str], _Sum] = defaultdict(_Sum)
+    for source, target, sent, bad, _, _ in pairs:  # a million of a large mesh
+        bad_pairs = 1.0 if bad > 1.0 else bad
+        cells[source.zone, source.rack, target.zone, target.rack].add(1, sent, bad, bad_pairs)
+        for name in (source.name, target.name):
+            if name in nodes:
+                nodes[name].add(1, sent, bad, bad_pairs)
+    for (zone, rack, to_zone, to_rack), total in cells.items():
+        for component in (("mesh",), *_between(RackId(zone, rack), RackId(to_zone, to_rack))):
             sums[component].add(total.pairs, total.sent, total.bad, total.bad_pairs)
     return {component: total for component, total in sums.items() if total.bad}
 
