@@ -225,14 +225,6 @@ def test_without_privilege_the_agent_runs_with_what_needs_none(tmp_path: Path) -
         assert agent.stop() == 0
 
 
-def test_a_key_that_this_version_does_not_act_on_is_said(tmp_path: Path) -> None:
-    config = tmp_path / "agent.yaml"
-    config.write_text("interference: {confirm: true}\nebpf: {programs: []}\n")
-    with running("--config", config) as agent:
-        assert agent.url
-        assert "note: interference is set, and this version does not act on it yet" in agent.screen
-
-
 def test_an_agent_that_was_killed_goes_on_where_it_was(tmp_path: Path) -> None:
     config = tmp_path / "agent.yaml"
     config.write_text(
