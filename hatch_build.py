@@ -1,4 +1,5 @@
-"""Version and revision from git, when kernmesh is built or installed (hatchling's build hook).
+"""Version and revision from git, when kernmesh is built or installed (hatchling's build hook);
+and in a wheel, the compiled BPF objects.
 
 They are written to exporter/_version.py, which goes into every wheel and sdist, so that no agent
 asks git or importlib.metadata. Without git (an unpacked source tree) what that file says holds; a
@@ -7,7 +8,9 @@ tree without it too has the version that exporter/__init__.py names, and no revi
     python hatch_build.py     writes the file anew and prints the version (make setup does)
 """
 
+import platform
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -91,12 +94,29 @@ def _of_file(root: Path) -> Described | None:
     return Described(*found.groups()) if found else None
 
 
+def compile_objects(root: Path) -> None:
+    """Those that are there and newer than their sources are kept. Raises RuntimeError."""
+    if shutil.which("clang") and shutil.which("make"):
+        subprocess.run(["make", "--silent", "-C", root / "bpf"], check=True)  # noqa: S603, S607
+    sources = (root / "bpf").glob("*.bpf.c")
+    missing = sorted(f.name for f in sources if not f.with_suffix(".o").exists())
+    if missing:
+        raise RuntimeError(
+            f"a wheel has compiled BPF objects in it, and {', '.join(missing)} cannot be compiled: "
+            "install clang, make and libbpf-dev, or take a wheel that somebody built"
+        )
+
+
 class WriteVersion(BuildHookInterface):  # type: ignore[type-arg] # of its builder's own settings
     """Called for a wheel, an sdist and an editable install alike."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         write(Path(self.root))
         build_data["artifacts"].append(f"/{WRITTEN}")
+        if self.target_name == "wheel" and version == "standard":
+            compile_objects(Path(self.root))
+            # Any Python 3, but this processor's: objects know the registers of its function calls.
+            build_data["tag"] = f"py3-none-linux_{platform.machine()}"
 
 
 if __name__ == "__main__":
