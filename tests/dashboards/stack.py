@@ -26,6 +26,7 @@ from tests.programs.ground import Ground, of_this_machine
 from tests.programs.loads import LOADS
 
 WATCHDOG_SECONDS = 60.0
+RULES_FOLDER = Path(__file__).resolve().parents[2] / "deploy/prometheus"
 STATS = Path("/proc/sys/kernel/bpf_stats_enabled")
 LABEL = "kernmesh.io/pressure-cpu"
 _KEYS = {"match": "match[]"}
@@ -239,7 +240,8 @@ def process(folder: Path, role: str, *words: str | Path | int) -> Iterator[None]
 @contextmanager
 def prometheus(folder: Path, targets: Mapping[str, Sequence[str]]) -> Iterator[Prometheus]:
     config = {
-        "global": {"scrape_interval": "2s", "scrape_timeout": "2s"},
+        "global": {"scrape_interval": "2s", "scrape_timeout": "2s", "evaluation_interval": "5s"},
+        "rule_files": [f"{RULES_FOLDER}/*.yaml"],
         "scrape_configs": [
             {"job_name": job, "static_configs": [{"targets": addresses}]}
             for job, addresses in targets.items()

@@ -1,6 +1,7 @@
 """A real Prometheus scrapes real agents and a controller under load: every panel has something to
 show, or stands below with what is not there. About 45 s."""
 
+import re
 from collections.abc import Iterator, Mapping
 from itertools import chain
 
@@ -20,6 +21,8 @@ ABSENT: Mapping[str, str] = {
     "kernmesh_interference_verdicts_total": "interference.confirm, which throttles for real",
 }
 """Metrics that nothing here has, and what they need."""
+
+OUR_METRICS = re.compile(r"(?<![\w:])(?:ebpf_exporter|kernmesh|pingmesh|node)_\w+(?!\w|:)")
 
 EMPTY: Mapping[tuple[str, str], str] = {
     ("kernmesh", "Which collectors fail"): "a collector that fails",
@@ -70,6 +73,8 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
             "rate(ebpf_exporter_direct_reclaim_seconds_count[5m]) > 0",
             "kernmesh_interference_suspect_score",
             "kernmesh_pressure_node_marked",
+            "rack_pair:pingmesh_lost:ratio_rate5m",
+            "instance_device_operation:ebpf_exporter_bio_latency_seconds:p99_5m",
         ):
             made.prometheus.eventually(wanted)
         yield Live(made)
@@ -108,3 +113,15 @@ def test_choosing_one_instance_leaves_the_others_out(live: Live) -> None:
         instances = {row.labels["instance"] for row in chosen if "instance" in row.labels}
         assert instances <= {agent}, str(query)
         assert len(chosen) <= max(len(rows), 10), str(query)
+
+
+def test_every_rule_is_evaluated_and_asks_for_what_is_scraped(live: Live) -> None:
+    groups = live.prometheus.ask("rules")["groups"]
+    rules = [rule for group in groups for rule in group["rules"]]
+    assert len(rules) > 60
+    assert [rule["name"] for rule in rules if rule.get("lastError")] == []
+    for rule in rules:
+        named = set(OUR_METRICS.findall(rule["query"]))
+        assert named <= live.labels.keys() | ABSENT.keys(), rule["name"]
+    recorded = {rule["name"] for rule in rules if rule["type"] == "recording"}
+    assert recorded <= live.labels.keys()
