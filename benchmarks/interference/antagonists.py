@@ -58,7 +58,7 @@ def harmless(which: int, scratch: Path) -> Antagonist:
     """Busy, and in nobody's way: some of it is bound by a quota of its own."""
     variants = (
         Antagonist(("--cpu", "1", "--cpu-load", "20"), cores=0.2),
-        Antagonist(("--vm", "1", "--vm-bytes", "200M", "--vm-hang", "2"), cores=0.2),
+        Antagonist(("--vm", "1", "--vm-bytes", "200M", "--vm-hang", "2"), cores=0.1),
         Antagonist(
             ("--temp-path", str(scratch), "--hdd", "1", "--hdd-bytes", "8M", "--hdd-write-size",
              "64K"), cores=0.05,

@@ -49,7 +49,8 @@ def load(folder: Path) -> Recording:
         ratio = max(
             _p99(latencies.between(name, each.start, each.stop)) / solo[name] for name in SERVICES
         )
-        judged = truth(each.role, ratio)
+        # what was to do no harm, and did, is an antagonist like any other
+        judged = truth("antagonist" if each.path else each.role, ratio)
         start, stop = each.start - notes.epoch, each.stop - notes.epoch
         events.append(Event(each.kind, each.intensity, each.path, start, stop, *judged))
     return Recording(notes, store, tuple(events), solo, _noise(latencies, quiet, solo))
