@@ -15,12 +15,15 @@ import msgspec
 from msgspec import Struct
 
 from exporter.errors import KernmeshError
+from exporter.identity import BadFile, Identity, Stamp
 from exporter.labeller.config import Agents
-from exporter.labeller.lean_http import Reply, get_all
+from exporter.labeller.lean_http import PLAIN, Manner, Reply, get_all
 from exporter.labeller.prom_source import Values
 from exporter.pressure.deciding import SCHEDULE
+from exporter.threads import in_thread
 
 MAX_BYTES = 1 << 20
+SECTION = "agents"
 PATIENCE, SELDOM = 3, 6
 """After so many failures in a row an agent is asked in one of so many rounds."""
 
@@ -63,6 +66,9 @@ class AgentSource:
     def __init__(self, config: Agents, gauges: Mapping[str, str]) -> None:
         self._config, self._gauges = config, gauges
         self._paths = ("/statistics", "/interference") if config.interference else ("/statistics",)
+        self._identity = Identity(SECTION, config.tls, config.bearer_token_file, config.basic_auth)
+        self._manner = PLAIN
+        self._stamps: Mapping[str, Stamp] = {}
         self._failures: dict[str, int] = {}
         self._rounds = 0
         self.statistics: Mapping[str, Mapping[str, float]] = {}
@@ -83,6 +89,11 @@ class AgentSource:
         reasons = Counter[str]()
         due = iter([each for each in places.items() if self._is_due(each[0])])
         self.asked = 0
+        try:
+            if self._config.scheme == "https":
+                self._manner = await in_thread(self._present, "agents' files")
+        except BadFile as error:  # it is no agent's fault
+            due, reasons = iter(()), Counter({str(error): len(places)})
 
         async def worker() -> None:
             for node, place in due:
@@ -116,6 +127,15 @@ class AgentSource:
         self.statistics, self.evictions, self.reasons = statistics, evictions, reasons
         return values
 
+    def _present(self) -> Manner:
+        """By what the files say now. Blocks. Raises BadFile."""
+        seen, context = self._identity.look(), self._manner.context
+        if context is None or seen.stamps != self._stamps:
+            context = self._identity.context()
+            self._stamps = seen.stamps
+        name = self._config.tls.server_name or ""
+        return Manner(context, name, seen.headers, SECTION)
+
     def _is_due(self, node: str) -> bool:
         if self._failures.get(node, 0) < PATIENCE:
             return True
@@ -125,7 +145,7 @@ class AgentSource:
         """Raises KernmeshError. No interference is None; where an agent has no such page, it asks
         for nothing."""
         most, seconds = MAX_BYTES, float(self._config.timeout)
-        answers = await get_all(*place, self._paths, most, seconds)
+        answers = await get_all(*place, self._paths, most, seconds, self._manner)
         first = answers[0]
         if not isinstance(first, bytes):
             raise KernmeshError(f"/statistics: {first}")

@@ -5,12 +5,13 @@ The rule: at least one source of values must be given. Pure but for reading the 
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
 from exporter.config import Duration, Fault, HttpUrl, ListenAddress, doubles, load_yaml
 from exporter.config.agent import Keys, Percent, is_zone
+from exporter.config.client import BasicAuth, ClientTls, secret_faults
 from exporter.errors import ConfigError, KernmeshError, Problem
 
 Text = Annotated[str, Meta(min_length=1)]
@@ -68,9 +69,11 @@ class Begin(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class LabellerServer(Struct, frozen=True, forbid_unknown_fields=True):
-    """The HTTP server. `lifecycle` lets POST /-/reload reload."""
+    """The HTTP server. `web_config` is a file as Prometheus exporters read it (TLS, users);
+    `lifecycle` lets POST /-/reload reload."""
 
     listen: Annotated[tuple[ListenAddress, ...], Meta(min_length=1)] = (ListenAddress(":9000"),)
+    web_config: Text | None = None
     lifecycle: bool = False
 
     def faults(self) -> Iterator[Fault]:
@@ -81,11 +84,16 @@ class LabellerServer(Struct, frozen=True, forbid_unknown_fields=True):
 class Agents(Struct, frozen=True, forbid_unknown_fields=True):
     """Values from every node's agent: /statistics, and /interference if `interference`. Where they
     are: the EndpointSlices of a `service`, else `addresses` by node, else every node's InternalIP
-    at `port`. `concurrency` are asked at a time, each for `timeout` at most."""
+    at `port`. `concurrency` are asked at a time, each for `timeout` at most; by `scheme`, with
+    `tls`, and with the token or the password."""
 
     service: ServiceName | None = None
     addresses: dict[Text, ListenAddress] = {}
     port: Port = 9435
+    scheme: Literal["http", "https"] = "http"
+    tls: ClientTls = ClientTls()
+    bearer_token_file: Text | None = None
+    basic_auth: BasicAuth | None = None
     timeout: Duration = Duration("5s")
     concurrency: Annotated[int, Meta(ge=1, le=1024)] = 128
     interference: bool = True
@@ -99,20 +107,32 @@ class Agents(Struct, frozen=True, forbid_unknown_fields=True):
         for node, address in self.addresses.items():
             if not address.host:
                 yield Fault(("addresses", node), "has no host", address, "HOST:PORT")
+        yield from secret_faults(
+            *(self.tls, self.bearer_token_file, self.basic_auth),
+            *(self.scheme == "https", "scheme: https", ("scheme",)),
+        )
 
 
 class PromRules(Struct, frozen=True, forbid_unknown_fields=True):
     """Values from Prometheus, by dynamicScheduler's rule file `rules`. Pressure begins over a
-    rule's Threshold and ends under `low` times that."""
+    rule's Threshold and ends under `low` times that. It is asked with `tls`, and with the token or
+    the password."""
 
     url: HttpUrl
     rules: Text
     low: Annotated[float, Meta(gt=0, le=1)] = 0.98
+    tls: ClientTls = ClientTls()
+    bearer_token_file: Text | None = None
+    basic_auth: BasicAuth | None = None
     timeout: Duration = Duration("10s")
 
     def faults(self) -> Iterator[Fault]:
         if self.timeout <= 0:
             yield Fault(("timeout",), "too short", self.timeout, "more than 0")
+        yield from secret_faults(
+            *(self.tls, self.bearer_token_file, self.basic_auth),
+            *(self.url.startswith("https:"), "url: https://…", ("url",)),
+        )
 
 
 class LeaseConfig(Struct, frozen=True, forbid_unknown_fields=True):

@@ -7,16 +7,32 @@ nothing is followed, nothing is unpacked. httpx takes ten times the CPU for the 
 import asyncio
 import os
 import socket
+import ssl
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import httptools
 
 from exporter.errors import KernmeshError
+from exporter.identity import tls_problem
 
 # Ended by a reset: thousands of connections a round would leave as many in TIME_WAIT, and what was
 # asked for is there (socket(7), SO_LINGER).
 _NO_LINGER = struct.pack("ii", 1, 0)
+
+
+class Manner(NamedTuple):
+    """How they are asked. `context` None: without TLS. `server_name` is what a certificate must be
+    for, "" the host; `section` names the settings in messages."""
+
+    context: ssl.SSLContext | None = None
+    server_name: str = ""
+    headers: Mapping[str, str] = {}
+    section: str = ""
+
+
+PLAIN = Manner()
 
 
 class Reply(Exception):
@@ -30,14 +46,18 @@ class Reply(Exception):
 class _Get(asyncio.Protocol):
     """A connection that asks one path at a time."""
 
-    def __init__(self, most: int) -> None:
-        self._most = most
+    def __init__(self, most: int, manner: Manner) -> None:
+        self._most, self._section = most, manner.section
+        self._more = "".join(f"{name}: {text}\r\n" for name, text in manner.headers.items())
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._done: asyncio.Future[bytes] | None = None
         self._parser: httptools.HttpResponseParser | None = None
         self._body = bytearray()
         self._headed = self._sized = self._gone = False
+        # Of TLS 1.3 a server's no to our certificate comes after the handshake, if it says any.
+        section = manner.section
+        self._hint = f" (does it want a certificate? {section}.tls.cert_file)" if section else ""
 
     def ask(self, host: str, path: str) -> "asyncio.Future[bytes]":
         self._done = self._loop.create_future()
@@ -45,10 +65,10 @@ class _Get(asyncio.Protocol):
         self._headed = self._sized = False
         self._parser = httptools.HttpResponseParser(self)
         if self._gone or self._transport is None:
-            self._fail(KernmeshError("the connection was closed"))
+            self._fail(KernmeshError(f"the connection was closed{self._hint}"))
         else:
-            head = f"GET {path} HTTP/1.1\r\nHost: {host}\r\nAccept: application/json\r\n\r\n"
-            self._transport.write(head.encode())
+            head = f"GET {path} HTTP/1.1\r\nHost: {host}\r\nAccept: application/json\r\n"
+            self._transport.write(f"{head}{self._more}\r\n".encode())
         return self._done
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -61,6 +81,7 @@ class _Get(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._parser is None:
             return
+        self._hint = ""
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -73,7 +94,8 @@ class _Get(asyncio.Protocol):
         # A body without a length ends with its connection (RFC 9112, 6.3).
         if exc is None and self._headed and not self._sized:
             self.on_message_complete()
-        self._fail(KernmeshError("the connection was closed"))
+        problem = tls_problem(exc, self._section) if exc is not None else None
+        self._fail(KernmeshError(problem or f"the connection was closed{self._hint}"))
 
     def on_header(self, name: bytes, value: bytes) -> None:
         name = name.lower()
@@ -112,7 +134,12 @@ class _Get(asyncio.Protocol):
 
 
 async def get_all(
-    host: str, port: int, paths: Sequence[str], most: int, seconds: float
+    host: str,
+    port: int,
+    paths: Sequence[str],
+    most: int,
+    seconds: float,
+    manner: Manner = PLAIN,
 ) -> list[bytes | Reply | KernmeshError]:
     """What each path answered, in turn; all of them have `seconds` together. Where one is no whole
     answer, it and those after it are that error."""
@@ -122,7 +149,13 @@ async def get_all(
     try:
         async with asyncio.timeout(seconds):
             loop = asyncio.get_running_loop()
-            _, connection = await loop.create_connection(lambda: _Get(most), host, port)
+            _, connection = await loop.create_connection(
+                lambda: _Get(most, manner),
+                host,
+                port,
+                ssl=manner.context,
+                server_hostname=(manner.server_name or host) if manner.context else None,
+            )
             for path in paths:
                 try:
                     found.append(await connection.ask(f"{name}:{port}", path))
@@ -134,7 +167,9 @@ async def get_all(
         return _filled(found, paths, error)
     except (OSError, UnicodeError, ValueError) as error:
         number = getattr(error, "errno", None) or 0  # whose text has no address in it
-        reason = os.strerror(number) if number > 0 else str(error) or type(error).__name__
+        reason = tls_problem(error, manner.section) or (
+            os.strerror(number) if number > 0 else str(error) or type(error).__name__
+        )
         return _filled(found, paths, KernmeshError(reason))
     finally:
         if connection is not None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypedDict
 from urllib.parse import urlsplit
 
 from exporter.errors import ConfigError, KernmeshError
+from exporter.identity import BadFile, Identity, Seen, tls_problem
 from exporter.labeller.config import PromRules
 from exporter.labeller.nodes import host_of
 from exporter.labeller.rule_file import Rule, RuleFile, read_rules
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 MAX_BYTES = 64 << 20
 """Of one query's answer: a quarter of a million series."""
+SECTION = "prometheus"
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +63,8 @@ class PromSource:
         self._failed: dict[str, str] = {}
         self.unmatched = 0
         self._client: httpx.AsyncClient | None = None
+        self._identity = Identity(SECTION, config.tls, config.bearer_token_file, config.basic_auth)
+        self._seen = Seen({}, {})
 
     @property
     def problems(self) -> Sequence[str]:
@@ -89,9 +93,15 @@ class PromSource:
 
     async def read(self, names: Mapping[str, str]) -> Values:
         """`names` are nodes by all that an `instance` may call them."""
-        answers = await asyncio.gather(*(self._ask(rule) for rule in self.file.rules))
         values: Values = {}
         self.unmatched = 0
+        try:
+            await self._connect()
+        except BadFile as error:
+            for rule in self.file.rules:
+                self._say(rule.name, str(error))
+            return values
+        answers = await asyncio.gather(*(self._ask(rule) for rule in self.file.rules))
         for rule, answer in zip(self.file.rules, answers, strict=True):
             for instance, value in answer:
                 node = names.get(instance) or names.get(host_of(instance))
@@ -108,6 +118,15 @@ class PromSource:
         if self._client is not None:
             await self._client.aclose()
             self._client = None
+
+    async def _connect(self) -> None:
+        """By what the files say now. Raises BadFile."""
+        seen = await in_thread(self._identity.look, "prometheus files")
+        if seen.stamps != self._seen.stamps:
+            await self.close()
+        if self._client is None:
+            self._client = await in_thread(self._open, "prometheus client")
+        self._seen = seen
 
     async def _ask(self, rule: Rule) -> list[tuple[str, float]]:
         try:
@@ -129,14 +148,19 @@ class PromSource:
         import httpx
         import msgspec
 
-        if self._client is None:
-            self._client = await in_thread(self._open, "prometheus client")
+        assert self._client is not None  # read has seen to that
         url = f"{self._config.url.rstrip('/')}/api/v1/query"
-        body = bytearray()
+        body, name = bytearray(), self._config.tls.server_name
         try:
             async with (
                 asyncio.timeout(self._config.timeout),
-                self._client.stream("POST", url, data={"query": query}) as answer,
+                self._client.stream(
+                    "POST",
+                    url,
+                    data={"query": query},
+                    headers=self._seen.headers,
+                    extensions={"sni_hostname": name} if name else {},
+                ) as answer,
             ):
                 async for piece in answer.aiter_bytes(64 << 10):
                     body += piece
@@ -151,7 +175,8 @@ class PromSource:
         except msgspec.MsgspecError as error:
             raise KernmeshError(f"{url}: no instant vector of Prometheus: {error}") from error
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
-            raise KernmeshError(f"{url}: {error or type(error).__name__}") from error
+            text = tls_problem(error, SECTION) or str(error) or type(error).__name__
+            raise KernmeshError(f"{url}: {text}") from error
         if data["resultType"] != "vector":
             raise KernmeshError(f"the answer is a {data['resultType']}, want an instant vector")
         return data["result"]
@@ -159,8 +184,9 @@ class PromSource:
     def _open(self) -> "httpx.AsyncClient":
         import httpx
 
+        secure = urlsplit(self._config.url).scheme == "https"
         return httpx.AsyncClient(
-            verify=urlsplit(self._config.url).scheme == "https",
+            verify=self._identity.context() if secure else False,
             follow_redirects=False,
             trust_env=False,
             timeout=self._config.timeout,

@@ -57,7 +57,8 @@ def run_labeller(options: Options, given: Given, show: Show) -> int:
 class Labeller(Role[Given]):
     def __init__(self, given: Given, options: Options) -> None:
         """Raises KernmeshError: no access to the API, or not one rule to begin with."""
-        super().__init__(options, given.config.server.lifecycle)
+        server = given.config.server
+        super().__init__(options, server.lifecycle, server.web_config)
         self._first = given
         self._show: Show = print
         config = given.config

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -20,14 +21,18 @@ def as_json(value: Any, status: int = 200) -> bytes:
 
 
 @asynccontextmanager
-async def answering(answer: Answer) -> AsyncIterator[int]:
-    """The port, on all addresses of the loopback."""
+async def answering(
+    answer: Answer, secure: ssl.SSLContext | None = None, heads: list[str] | None = None
+) -> AsyncIterator[int]:
+    """The port, on all addresses of the loopback. `heads` gets those of the requests."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         local = writer.get_extra_info("sockname")[0]
         try:
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode()
+                if heads is not None:
+                    heads.append(head)
                 if length := next(
                     (line[15:] for line in head.lower().split("\r\n") if "content-length" in line),
                     "",
@@ -41,12 +46,12 @@ async def answering(answer: Answer) -> AsyncIterator[int]:
                 await writer.drain()
                 if b"connection: close" in said:
                     return
-        except (asyncio.IncompleteReadError, ConnectionError):
+        except (asyncio.IncompleteReadError, ConnectionError, ssl.SSLError):
             return
         finally:
             writer.close()
 
-    server = await asyncio.start_server(serve, "0.0.0.0", 0)
+    server = await asyncio.start_server(serve, "0.0.0.0", 0, ssl=secure)
     try:
         yield server.sockets[0].getsockname()[1]
     finally:

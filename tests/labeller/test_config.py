@@ -31,6 +31,13 @@ RULES = "Rulename: {Node_cpu1: {Promsql: x, Threshold: 70}, Neg: {Promsql: y, Th
         ("prometheus: {url: 'http://p', rules: r}\ncrane_policy: c", 2, "come from agents"),
         ("agents: {}\ncrane_policy: c\ncrane_timezone: Mars/Base", 3, "unknown time zone"),
         ("agents: {}\nholds: 5m", 2, "did you mean hold"),
+        ("agents: {bearer_token_file: t}", 1, "has no meaning without TLS, want scheme: https"),
+        ("agents: {scheme: https, tls: {cert_file: c}}", 1, "want a file, as cert_file has one"),
+        (
+            "prometheus: {url: 'http://p', rules: r, tls: {ca_file: a}}",
+            1,
+            "has no meaning without TLS, want url: https://…",
+        ),
     ],
 )
 def test_what_is_wrong_is_one_line(text: str, line: int, said: str) -> None:
