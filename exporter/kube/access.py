@@ -30,7 +30,8 @@ class Material(NamedTuple):
 class Access(NamedTuple):
     """`name` says in messages where this comes from. `ca` None: the system's. `token_file` may be
     exchanged at any time. `server_name` is what the certificate must say, if not the URL's host.
-    `namespace` is where whoever asks lives, "" where unknown."""
+    `namespace` is where whoever asks lives, "" where unknown. `kubeconfig` is the file that this
+    stands in, None where it stands in none."""
 
     name: str
     server: str
@@ -42,6 +43,7 @@ class Access(NamedTuple):
     token: str = ""
     token_file: Path | None = None
     namespace: str = ""
+    kubeconfig: Path | None = None
 
     def __repr__(self) -> str:
         """Without the token, wherever it may be printed."""
@@ -239,6 +241,7 @@ def read_kubeconfig(path: Path) -> Access:
         "" if token_file else user.token.strip(),
         token_file,
         context.namespace,
+        path,
     )
 
 

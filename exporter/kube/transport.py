@@ -2,13 +2,15 @@
 
 The rule: nothing that is answered is trusted. Answers are bounded in size and time, redirects are
 not followed, what is no JSON is an ApiError. Tokens, certificates and CAs are read anew when their
-files change. A request is not repeated here, but for one whose token was rotated meanwhile.
+files change; what stands in a kubeconfig itself, when it is refused. A request is not repeated
+here, but for one that was refused by a token that was rotated meanwhile.
 """
 
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,7 +19,7 @@ from msgspec import DecodeError, json
 from exporter import __version__
 from exporter.clock import Clock
 from exporter.errors import KernmeshError
-from exporter.kube.access import Access
+from exporter.kube.access import Access, read_kubeconfig
 from exporter.kube.api import ApiError, Object
 from exporter.kube.trust import tls_context, watched_files
 from exporter.threads import in_thread
@@ -85,6 +87,7 @@ class Transport:
         self._client: httpx.AsyncClient | None = None
         self._retired: httpx.AsyncClient | None = None
         self._stamps: tuple[Stamp | None, ...] = ()
+        self._made_by: Access | None = None
         self._token = access.token
         self._token_stamp: Stamp | None = None
 
@@ -167,17 +170,17 @@ class Transport:
 
     @asynccontextmanager
     async def _open(self, request: Request) -> AsyncIterator["httpx.Response"]:
-        """An answer whose head is there. After a 401 the request is made once more if the token's
-        file has another token by now."""
-        client = await self._connected()
+        """An answer whose head is there. After a 401 the request is made once more if the files say
+        by now that we are somebody else."""
         # No compression: 64 KB of it may be 64 MB.
         headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
         content = None
         if request.body is not None:
             headers["Content-Type"] = request.content_type
             content = json.encode(request.body)
-        server_name = self._access.server_name
         for last in (False, True):
+            client = await self._connected()
+            server_name = self._access.server_name
             token = self._read_token()
             if token:
                 headers["Authorization"] = f"Bearer {token}"
@@ -191,7 +194,7 @@ class Transport:
             )
             answer = await client.send(prepared, stream=True)
             try:
-                if answer.status_code == 401 and not last and self._read_token(True) != token:
+                if answer.status_code == 401 and not last and await self._renewed(token):
                     continue
                 yield answer
                 return
@@ -214,6 +217,22 @@ class Transport:
             said = {"message": " ".join(text.split())}
         return from_status(where, said, status, answer.headers.get("Retry-After"))
 
+    async def _renewed(self, token: str) -> bool:
+        """Whether there are other credentials now than those that were refused."""
+        if self._read_token(True) != token:
+            return True
+        file, before = self._access.kubeconfig, self._access
+        if file is None:
+            return False
+        try:
+            found = await in_thread(partial(read_kubeconfig, file), "kubeconfig")
+        except KernmeshError:  # it may be being written
+            return False
+        if found == before or found.server != before.server:  # another cluster takes a restart
+            return False
+        self._access, self._token, self._token_stamp = found, found.token, None
+        return True
+
     def _read_token(self, anew: bool = False) -> str:
         """The kubelet exchanges a projected token long before it expires, and an application must
         load it again (docs/tasks/configure-pod-container/configure-service-account)."""
@@ -233,13 +252,15 @@ class Transport:
     async def _connected(self) -> "httpx.AsyncClient":
         async with self._opening:
             stamps = tuple(map(_stamp, watched_files(self._access)))
-            if self._client is None or stamps != self._stamps:
+            changed = stamps != self._stamps or self._made_by is not self._access
+            if self._client is None or changed:
+                access = self._access
                 client = await in_thread(self._make, "kubernetes client")
                 if self._retired is not None:
                     await self._retired.aclose()
                 # What is under way on the old connections goes on, until the next exchange.
                 self._retired, self._client = self._client, client
-                self._stamps = stamps
+                self._stamps, self._made_by = stamps, access
             return self._client
 
     def _make(self) -> "httpx.AsyncClient":

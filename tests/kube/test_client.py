@@ -139,6 +139,28 @@ def test_a_token_that_was_rotated_is_read_again_and_only_that_is_repeated(
     play(server, test, access=Access("test", server.url, token_file=file))
 
 
+def test_a_token_in_the_kubeconfig_itself_is_read_again_where_it_is_refused(
+    server: ApiServer, tmp_path: Path
+) -> None:
+    server.tokens = {"old"}
+    file = server.kubeconfig(tmp_path, "old")
+    text = file.read_text()
+
+    async def test(client: KubeClient) -> None:
+        server.put("nodes", node("node-a"))
+        await client.get(NODES, "node-a")
+        server.tokens = {"new"}
+        for unusable in (text, "{", text.replace(server.url, "http://elsewhere:1")):
+            file.write_text(unusable)
+            assert (await refusal(client.get(NODES, "node-a"))).status == 401
+        file.write_text(text.replace("old", "new"))
+        await client.get(NODES, "node-a")
+        await client.get(NODES, "node-a")
+        assert [status for *_, status in server.requests] == [200, *[401] * 4, 200, 200]
+
+    play(server, test, access=read_kubeconfig(file))
+
+
 def test_the_version_that_the_cluster_serves_is_asked_for_once() -> None:
     async def test(client: KubeClient) -> None:
         for _ in range(2):
