@@ -61,6 +61,9 @@ COMMANDS = (
     Command("probe", "probe one target now", "exporter.commands.probe"),
     Command("dashboards", "Grafana dashboards", "exporter.commands.dashboards"),
     Command("top", "an agent, live in this terminal", "exporter.commands.top"),
+    Command(
+        "doctor", "what this machine has, lacks, and how to mend that", "exporter.commands.doctor"
+    ),
     Command("undo", "put back what was changed for interference's sake", "exporter.commands.undo"),
 )
 

@@ -12,6 +12,7 @@ import re
 from collections.abc import Mapping
 
 from exporter.ebpf import binaries, libbpf
+from exporter.ebpf.features import hardware_counters
 from exporter.ebpf.places import attach_to_places, kind_of
 from exporter.ebpf.spec import AttachSpec
 from exporter.errors import BpfError
@@ -168,8 +169,7 @@ def _no_event(wanted: Mapping[str, int], error: OSError, host: HostFs) -> str:
     what = f"event type={wanted['type']},config={wanted['config']}"
     missing = (errno.ENOENT, errno.ENODEV, errno.EOPNOTSUPP, errno.ENXIO)
     if wanted["type"] in _HARDWARE and error.errno in missing:
-        devices = host.sys / "bus/event_source/devices"
-        if not any((devices / name).exists() for name in ("cpu", "cpu_core", "armv8_pmuv3_0")):
+        if not hardware_counters(host):
             return (
                 f"this machine has no hardware counters, so {what} cannot be counted (no PMU, as "
                 "in many virtual machines)"

@@ -11,7 +11,7 @@ from exporter.ebpf.libbpf import Libbpf, LibbpfError
 from exporter.hostfs import HostFs
 
 # include/uapi/linux/capability.h
-_CAP_SYS_ADMIN, _CAP_PERFMON, _CAP_BPF = 21, 38, 39
+CAP_NET_ADMIN, CAP_NET_RAW, CAP_SYS_ADMIN, CAP_PERFMON, CAP_BPF = 12, 13, 21, 38, 39
 
 
 def no_bpf(lib: Libbpf, host: HostFs) -> str | None:
@@ -38,12 +38,22 @@ def no_bpf(lib: Libbpf, host: HostFs) -> str | None:
 
 
 def _capable(status: Path = Path("/proc/self/status")) -> bool:
-    for line in status.read_text().splitlines():
+    return may_use_bpf(effective_capabilities(status.read_text()) or frozenset())
+
+
+def effective_capabilities(status: str) -> frozenset[int] | None:
+    """Their numbers, from the text of /proc/<pid>/status; None where it does not say.
+    Kernel: fs/proc/array.c task_cap()."""
+    for line in status.splitlines():
         if line.startswith("CapEff:"):
             effective = int(line.split()[1], 16)
-            has_bpf = effective >> _CAP_BPF & 1 and effective >> _CAP_PERFMON & 1
-            return bool(has_bpf or effective >> _CAP_SYS_ADMIN & 1)
-    return False
+            return frozenset(bit for bit in range(effective.bit_length()) if effective >> bit & 1)
+    return None
+
+
+def may_use_bpf(capabilities: frozenset[int]) -> bool:
+    """Whether they are enough to load programs that trace the kernel."""
+    return CAP_SYS_ADMIN in capabilities or {CAP_BPF, CAP_PERFMON} <= capabilities
 
 
 def no_kernel_btf(host: HostFs) -> str | None:
@@ -54,6 +64,14 @@ def no_kernel_btf(host: HostFs) -> str | None:
         f"this kernel carries no BTF ({file} is missing), want one built with "
         "CONFIG_DEBUG_INFO_BTF, or a BTF file named as ebpf.btf in agent.yaml"
     )
+
+
+_PMUS = ("cpu", "cpu_core", "armv8_pmuv3_0")
+
+
+def hardware_counters(host: HostFs) -> bool:
+    """Whether the CPUs' are to be had: many virtual machines have none."""
+    return any((host.sys / "bus/event_source/devices" / name).exists() for name in _PMUS)
 
 
 def no_tracefs(host: HostFs) -> str | None:

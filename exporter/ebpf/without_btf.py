@@ -16,7 +16,7 @@ from exporter.ebpf.tracefs_btf import is_argument, tracepoint_structs
 from exporter.hostfs import HostFs
 
 # Sections whose programs name what they hook by its id in the kernel's own BTF.
-_BY_BTF = frozenset(("tp_btf", "fentry", "fexit", "fmod_ret", "iter", "lsm", "lsm_cgroup"))
+BY_BTF = frozenset(("tp_btf", "fentry", "fexit", "fmod_ret", "iter", "lsm", "lsm_cgroup"))
 
 
 class WithoutKernelBtf:
@@ -42,7 +42,7 @@ class WithoutKernelBtf:
         """Why this function cannot be had here; None where it can."""
         section = self._sections[function]
         kind = section.partition("/")[0].removesuffix(".s")
-        if kind in _BY_BTF:
+        if kind in BY_BTF:
             return f"{kind} needs a kernel that carries BTF itself"
         if self._known is None:
             return None
