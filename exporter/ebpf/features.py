@@ -66,12 +66,14 @@ def no_kernel_btf(host: HostFs) -> str | None:
     )
 
 
-_PMUS = ("cpu", "cpu_core", "armv8_pmuv3_0")
+_PMUS = ("cpu", "cpu_core", "armv8_*", "armv9_*", "apple_*_pmu")
 
 
 def hardware_counters(host: HostFs) -> bool:
-    """Whether the CPUs' are to be had: many virtual machines have none."""
-    return any((host.sys / "bus/event_source/devices" / name).exists() for name in _PMUS)
+    """Whether the CPUs' are to be had: many virtual machines have none. The names are those of
+    arch/x86/events/core.c, drivers/perf/arm_pmuv3.c and apple_m1_cpu_pmu.c."""
+    devices = host.sys / "bus/event_source/devices"
+    return any(True for name in _PMUS for _ in devices.glob(name))
 
 
 def no_tracefs(host: HostFs) -> str | None:

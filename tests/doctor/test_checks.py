@@ -253,6 +253,7 @@ CASES = (
     Case("cgroups", "unknown", "mountinfo"),
     # counters
     Case("PMU", "ok", "count", {"sys/bus/event_source/devices/cpu/type": "4"}),
+    Case("PMU", "ok", "count", {"sys/bus/event_source/devices/armv8_cortex_a72/type": "8"}),
     Case("PMU", "missing", "no hardware counters", EVENTS, "a PMU"),
     Case(
         *("PMU", "missing", "no hardware counters", EVENTS, "a PMU", "ebpf.programs: llcstat"),
