@@ -115,6 +115,7 @@ class Central:
                 labels=f"{SERVICE_LABEL}={service}",
                 pause=pause,
             )
+        self.informers = tuple(each for each in (self.nodes, self._pods, self._slices) if each)
         self._names: Mapping[str, str] = {}
         self._names_old = True
         self._crane_task: asyncio.Task[None] | None = None
@@ -143,8 +144,7 @@ class Central:
 
     async def run(self) -> None:
         """Until it is cancelled; then our marks go, if that is wanted, and the lease."""
-        informers = (self.nodes, self._pods, self._slices)
-        tasks: list[Coroutine[Any, Any, None]] = [each.run() for each in informers if each]
+        tasks: list[Coroutine[Any, Any, None]] = [each.run() for each in self.informers]
         tasks += [self._rounds(), self.keeper.run(), self._sweeping()]
         holding = asyncio.create_task(self.lease.run()) if self.lease is not None else None
         try:
@@ -212,6 +212,11 @@ class Central:
         if self.crane is not None and (self._crane_task is None or self._crane_task.done()):
             work = self.crane.write(dict(self.keeper.known), self.agents.statistics)
             self._crane_task = asyncio.create_task(work)
+
+    async def crane_written(self) -> None:
+        """Waits until crane's annotations of the last round are."""
+        if self._crane_task is not None:
+            await self._crane_task
 
     async def _sweeping(self) -> None:
         while True:

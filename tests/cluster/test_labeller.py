@@ -3,17 +3,23 @@
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
-from exporter.kube.api import LEASES, NODES, PODS, Object
+from exporter.config import GoDuration
+from exporter.kube.api import ENDPOINT_SLICES, LEASES, NODES, PODS, Object
 from exporter.kube.client import KubeClient
-from exporter.labeller.agent_source import Request
+from exporter.labeller.agent_source import Place, Request
+from exporter.labeller.config import Agents
 from exporter.labeller.evictor import Evictor
+from exporter.labeller.settings import CranePlan
+from exporter.pressure.annotations import Hot
+from exporter.pressure.crane import Crane
 from exporter.pressure.marks import HEARTBEAT_STALE_SECONDS
 from exporter.testing import FakeClock
 from tests.cluster.conftest import Cluster
-from tests.cluster.test_scenarios import PLACE, PREFIX, node, nodes, play, pod
+from tests.cluster.test_scenarios import BUDGETS, PLACE, PREFIX, node, nodes, play, pod
 from tests.labeller.playing import CPU, LEASE, Replica
 from tests.labeller.test_janitor import agent_marks
 
@@ -178,5 +184,133 @@ def test_a_node_of_thousands_of_labels_is_a_node(cluster: Cluster) -> None:
             await turn(it, a=20)
             assert await marks(client) == {}
             assert labels.items() <= (await get(client))["metadata"]["labels"].items()
+
+    play(cluster, test)
+
+
+def agents_slice(name: str, address: str, *on: str) -> Object:
+    """v1 names the node, v1beta1 of 1.20 keeps its topology alone (docs/reference/using-api/
+    deprecation-guide: EndpointSlice)."""
+    return {
+        "kind": "EndpointSlice",
+        "metadata": {"name": PREFIX + name, "labels": {"kubernetes.io/service-name": "agents"}},
+        "addressType": "IPv4",
+        "ports": [{"name": "http", "port": 9435, "protocol": "TCP"}],
+        "endpoints": [
+            {
+                "addresses": [f"{address}{index}"],
+                "nodeName": PREFIX + each,
+                "topology": {"kubernetes.io/hostname": PREFIX + each},
+            }
+            for index, each in enumerate(on)
+        ],
+    }
+
+
+def test_agents_are_found_by_the_endpointslices_of_their_service(cluster: Cluster) -> None:
+    async def test(client: KubeClient) -> None:
+        async with nodes(client, "a", "b", "c"):
+            first = agents_slice("first", "10.0.0.1", "a", "gone")
+            first["metadata"]["namespace"] = PLACE
+            made = await client.create(ENDPOINT_SLICES, first, namespace=PLACE)
+            other = agents_slice("other", "10.9.9.9", "c")
+            other["metadata"]["labels"] = {"kubernetes.io/service-name": "others"}
+            await client.create(ENDPOINT_SLICES, other, namespace=PLACE)
+            async with replica(client, agents=Agents(service=f"{PLACE}/agents")) as it:
+                await turn(it)
+                assert it.told.places == {A: Place("10.0.0.10", 9435)}
+                second = agents_slice("second", "10.0.0.2", "b")
+                await client.create(ENDPOINT_SLICES, second, namespace=PLACE)
+                slices = it.central.informers[1].known
+                await it.heard(lambda: len(slices) == 2)
+                await turn(it)
+                assert set(it.told.places) == {A, B}
+                moved = {**made, "endpoints": agents_slice("", "10.0.0.3", "a")["endpoints"]}
+                name = PREFIX + "first"
+                at = Place("10.0.0.30", 9435)
+                await client.update(ENDPOINT_SLICES, name, moved, namespace=PLACE)
+                await it.heard(lambda: slices.get(name, PLACE) == {A: at})
+                await client.delete(ENDPOINT_SLICES, PREFIX + "second", PLACE)
+                await it.heard(lambda: len(slices) == 1)
+                await turn(it)
+                assert it.told.places == {A: at}
+
+    play(cluster, test)
+
+
+def test_crane_s_annotations_and_how_hot_a_node_is_follow_rounds_and_pods(
+    cluster: Cluster,
+) -> None:
+    async def bind(client: KubeClient, name: str, at: str) -> None:
+        await client.create(PODS, pod(name, on=A), namespace=PLACE)
+        row = {"type": "PodScheduled", "status": "True", "lastTransitionTime": at}
+        status = {"status": {"conditions": [row]}}
+        await client.patch(PODS, PREFIX + name, status, namespace=PLACE, subresource="status")
+
+    async def annotations(it: Replica, client: KubeClient) -> Mapping[str, str]:
+        it.told.statistics = {A: {"cpu_usage_avg_5m": 6.8}}
+        await turn(it, a=20)
+        await it.central.crane_written()
+        found: Mapping[str, str] = (await get(client))["metadata"].get("annotations", {})
+        return found
+
+    async def test(client: KubeClient) -> None:
+        hot = (Hot(GoDuration("5m"), 1),)
+        plan = CranePlan(Crane({"cpu_usage_avg_5m": 180.0}, ZoneInfo("Asia/Shanghai")), hot)
+        async with nodes(client, "a"), replica(client, crane=plan) as it:
+            # FakeClock's wall is 2023-11-14T22:13:20Z.
+            await bind(client, "new", "2023-11-14T22:12:20Z")
+            await bind(client, "old", "2023-11-14T21:12:20Z")
+            pods = it.central.informers[1].known
+            await it.heard(
+                lambda: {PREFIX + "new", PREFIX + "old"} <= {n for _, n in dict(pods.items())}
+            )
+            found = await annotations(it, client)
+            # In crane's zone, at the time of the write, which follows the round.
+            assert found["cpu_usage_avg_5m"].startswith("0.06800,2023-11-15T06:13:2")
+            assert found["node_hot_value"].startswith("1,2023-11-15T06:13:2")
+            await bind(client, "newer", "2023-11-14T22:13:20Z")
+            await it.heard(lambda: pods.get(PREFIX + "newer", PLACE) is not None)
+            it.clock.advance(180.0)
+            found = await annotations(it, client)
+            assert found["node_hot_value"].startswith("2,2023-11-15T06:16:2")
+            assert it.central.crane_writer.counts["written"] == 2
+            assert await marks(client) == {}
+
+    play(cluster, test)
+
+
+def test_a_disruption_budget_s_no_holds_until_it_allows(cluster: Cluster) -> None:
+    async def ours() -> bool:
+        return True
+
+    async def test(client: KubeClient) -> None:
+        budget = {
+            "kind": "PodDisruptionBudget",
+            "metadata": {"name": PREFIX + "budget"},
+            "spec": {"minAvailable": 1, "selector": {"matchLabels": {"example.org/app": "a"}}},
+        }
+        async with nodes(client, "a"):
+            await client.create(BUDGETS, budget, namespace=PLACE)
+            body = pod("pod", on=A, labels={"example.org/app": "a"})
+            name, made = PREFIX + "pod", await client.create(PODS, body, namespace=PLACE)
+            running = {"status": {"phase": "Running"}}
+            await client.patch(PODS, name, running, namespace=PLACE, subresource="status")
+            clock = FakeClock()
+            one = Evictor(client, clock, ours)
+            asked = {A: [Request(PLACE, name, made["metadata"]["uid"], 0)]}
+            for _ in range(3):  # at once it is not asked again
+                await one.serve(asked)
+            assert one.counts["budget"] == 1
+            assert (await client.get(PODS, name, PLACE))["metadata"]["uid"] == asked[A][0].uid
+            clock.advance(3600.0)
+            await one.serve(asked)
+            assert one.counts["budget"] == 2
+            await client.delete(BUDGETS, PREFIX + "budget", PLACE)
+            clock.advance(3600.0)
+            await one.serve(asked)
+            assert one.counts["evicted"] == 1
+            there = [each["metadata"]["name"] for each in (await client.list_page(PODS)).items]
+            assert name not in there
 
     play(cluster, test)

@@ -52,7 +52,8 @@ def play(cluster: Cluster, test: Test) -> None:
 
 
 async def clean(client: KubeClient) -> None:
-    for resource, namespace in ((NODES, ""), (PODS, PLACE), (LEASES, PLACE), (BUDGETS, PLACE)):
+    placed = [(each, PLACE) for each in (PODS, LEASES, BUDGETS, ENDPOINT_SLICES)]
+    for resource, namespace in ((NODES, ""), *placed):
         found = [each async for each in every(client, resource, namespace=namespace)]
         for each in found:
             name = each["metadata"]["name"]

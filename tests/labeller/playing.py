@@ -35,13 +35,15 @@ class Told:
         self.evictions: dict[str, list[Request]] = {}
         self.reasons: Mapping[str, int] = {}
         self.failing = 0
+        self.places: Mapping[str, Place] = {}
 
     async def read(self, places: Mapping[str, Place]) -> dict[str, dict[str, float | None]]:
+        self.places = places
         return {node: {"cpu": value} for node, value in self.values.items()}
 
 
 class Replica:
-    """One Central; its informer runs until the test ends."""
+    """One Central; its informers run until the test ends."""
 
     def __init__(
         self, api: KubeApi, clock: FakeClock, identity: str = "", crane: CranePlan | None = None,
@@ -60,7 +62,12 @@ class Replica:
             pause=self.pause,
             show=self.said.append,
         )
-        self.watching = asyncio.create_task(self.central.nodes.run())
+        self.watching = asyncio.create_task(self._watch())
+
+    async def _watch(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            for each in self.central.informers:
+                group.create_task(each.run())
 
     async def pause(self, seconds: float) -> None:
         self.clock.advance(seconds)
@@ -68,7 +75,8 @@ class Replica:
 
     async def turn(self, seconds: float = 10.0, **values: float | None) -> None:
         """A round with these values, by node, and all writes that follow."""
-        await self.central.nodes.until_synced()
+        for each in self.central.informers:
+            await each.until_synced()
         self.told.values = {node.replace("_", "-"): value for node, value in values.items()}
         if self.central.lease is not None:
             await self.central.lease.look()
