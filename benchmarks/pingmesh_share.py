@@ -1,5 +1,5 @@
 """What pingmesh takes of the nodes of a 10,000-node mesh, from probes that are counted and CPU that
-is measured: `python -m benchmarks.pingmesh_share` (25 s).
+is measured: `python -m benchmarks pingmesh_share` (25 s).
 
 The mesh is the controller's benchmark's: 3 zones, 200 racks of 50. As many targets as its median
 agent has are probed over loopback, in this process; others' probes of a node its kernel answers.

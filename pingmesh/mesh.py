@@ -6,7 +6,7 @@ loss in 60 probes is 1.7 %. Knows no HTTP and no metric's name.
 """
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import sqrt
 from typing import Literal, NamedTuple
 

@@ -7,7 +7,7 @@ A reading is made in a thread and replaced as a whole; pages only show the last 
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -18,6 +18,7 @@ from starlette.routing import BaseRoute, Route
 
 from exporter.clock import Clock
 from exporter.metrics.table import FastFamily, Shape
+from exporter.pages.section import Link
 from exporter.threads import in_thread
 from exporter.web.app import Body, page
 from pingmesh.controller_config import MeshConfig
@@ -89,6 +90,8 @@ class MeshWatch:
         self._took: float | None = None
         self.reading: Reading | None = None
         self._past = Past()
+        self.besides: Mapping[str, MeshWatch] = {}
+        """The other networks', by name: the page leads to those that have members."""
 
     def configure(self, config: MeshConfig) -> None:
         """What is different begins from nothing."""
@@ -199,13 +202,22 @@ class MeshWatch:
                 node, peer = _known(reading, asking.node), _known(reading, asking.peer)
                 return pair_page(reading, node, peer, self._past.pair, self._path)
             sheet = choose(reading, asking)[1] if reading else None
-            return mesh_page(reading, sheet, stale, self._version, f"{self._path}.json")
+            return mesh_page(
+                reading, sheet, stale, self._version, f"{self._path}.json", self._others()
+            )
 
         try:
             html = await in_thread(render, "page")
         except NoSuchPlace as error:
             return PlainTextResponse(f"{error.args[0]}\n", 404)
         return page(html)
+
+    def _others(self) -> Sequence[Link]:
+        return [
+            Link(watch._path, f"The mesh of {network}")
+            for network, watch in self.besides.items()
+            if watch._lists() is not None
+        ]
 
     async def _json(self, request: Request) -> Response:
         reading, stale = self.reading, self._stale()
@@ -229,6 +241,8 @@ class Meshes:
 
     def __init__(self, watches: Mapping[str, MeshWatch]) -> None:
         self._watches = watches
+        for network, watch in watches.items():
+            watch.besides = {name: other for name, other in watches.items() if name != network}
 
     def configure(self, config: MeshConfig) -> None:
         for watch in self._watches.values():

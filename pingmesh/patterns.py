@@ -11,7 +11,7 @@ red cross, spine failure red but for a green diagonal; a podset is a zone here.
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from math import log
 from typing import Literal, NamedTuple
 
@@ -158,7 +158,8 @@ def _explain(
         now = _recent(component, pairs)
         if not _over(total, now):
             found.append(_fault(component, total, now, silent, pairs, slow))
-        pairs = [pair for pair in pairs if not _crosses(pair, component)]
+        crosses = _crosses(component)
+        pairs = [pair for pair in pairs if not crosses(pair)]
     return _both_ways(found)
 
 
@@ -232,7 +233,8 @@ def _plausible(component: Component, total: _Sum, least: float, pairs: Sequence[
     expected = total.pairs * (1 - (1 - min(rate, 1.0)) ** (total.sent / total.pairs))
     if total.bad_pairs < LEAST_SPREAD * expected:
         return False
-    bad = [pair for pair in pairs if pair.bad > 0 and _crosses(pair, component)]
+    crosses = _crosses(component)
+    bad = [pair for pair in pairs if pair.bad > 0 and crosses(pair)]
     if component[0] == "node":  # of a node alone: what fails at both ends of one pair is the pair
         others = {p.source.name if p.target.name == component[1] else p.target.name for p in bad}
         return len(others) >= 2
@@ -241,9 +243,9 @@ def _plausible(component: Component, total: _Sum, least: float, pairs: Sequence[
 
 def _recent(component: Component, pairs: Sequence[_Pair]) -> _Sum:
     """What crossed it at the end of the window."""
-    now = _Sum()
+    now, crosses = _Sum(), _crosses(component)
     for pair in pairs:
-        if _crosses(pair, component):
+        if crosses(pair):
             now.add(1, pair.recent_sent, pair.recent_bad, min(1.0, pair.recent_bad))
     return now
 
@@ -277,26 +279,29 @@ def _between(a: RackId, b: RackId) -> list[Component]:
     return found
 
 
-def _crosses(pair: _Pair, component: Component) -> bool:
+def _crosses(component: Component) -> Callable[[_Pair], bool]:
+    """Whether a pair's path crosses it; made once for a million pairs."""
     kind, *rest = component
-    source, target = pair.source, pair.target
     match kind:
         case "node":
-            return rest[0] in (source.name, target.name)
+            name = rest[0]
+            return lambda p: p.source.name == name or p.target.name == name
         case "pair":
-            return rest == [source.name, target.name]
+            return lambda p: [p.source.name, p.target.name] == rest
         case "mesh":
-            return True
+            return lambda p: True
         case "spine":
-            return source.zone != target.zone
+            return lambda p: p.source.zone != p.target.zone
         case "zone":
-            return source.zone != target.zone and rest[0] in (source.zone, target.zone)
+            zone = rest[0]
+            return lambda p: (p.source.zone == zone) != (p.target.zone == zone)
         case "zones":
-            return sorted((source.zone, target.zone)) == rest
-    a, b = source.rack_id, target.rack_id
-    if kind == "rack":
-        return a != b and RackId(*rest) in (a, b)
-    return sorted((a, b)) == [tuple(rest[:2]), tuple(rest[2:])]
+            return lambda p: sorted((p.source.zone, p.target.zone)) == rest
+        case "rack":
+            own = tuple(rest)
+            return lambda p: (p.source[1:3] == own) != (p.target[1:3] == own)
+    racks = [tuple(rest[:2]), tuple(rest[2:])]
+    return lambda p: sorted((p.source.rack_id, p.target.rack_id)) == racks
 
 
 def _fault(

@@ -55,6 +55,10 @@ def _of_agent(arguments: argparse.Namespace) -> list[Problem]:
 
             for warning in take_rules(config.interference.rules, this_node(HostFs())).set.warnings:
                 print(f"warning: {warning}", file=sys.stderr)
+        if config.usage.jobs_file is not None:
+            from exporter.usage.jobs_file import job_patterns
+
+            job_patterns(config.usage.jobs, config.usage.jobs_file)
         if config.pressure.crane_policy is not None:
             policy = Path(config.pressure.crane_policy)
             problems += check_policy(policy, names_of(config.usage))

@@ -86,6 +86,8 @@ class StateDir:
             return
         new = self.folder / f"{name}.new"
         try:
+            new.unlink(missing_ok=True)  # what was left there may be anyone's to read
+            new.touch(backing.MODE, exist_ok=False)
             new.write_bytes(content)
             new.replace(self.folder / name)
         except OSError as error:

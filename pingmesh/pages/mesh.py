@@ -4,6 +4,7 @@ Takes a Reading, knows no sources.
 """
 
 import time
+from collections.abc import Sequence
 from heapq import nlargest
 from pathlib import Path
 from typing import NamedTuple
@@ -118,9 +119,10 @@ def mesh_page(
     stale: str | None,
     version: str,
     as_json: str = "/mesh.json",
+    others: Sequence[Link] = (),
 ) -> str:
     """The whole page as HTML; every value is escaped. `reading` None: there was none yet. `as_json`
-    is where it is JSON."""
+    is where it is JSON, `others` lead to other networks' meshes."""
     silent = reading.silent if reading else ()
     return render(
         TEMPLATE,
@@ -129,6 +131,7 @@ def mesh_page(
         stale=stale,
         version=version,
         as_json=as_json,
+        others=others,
         members=len(reading.topology) if reading else 0,
         racks=len(reading.topology.racks) if reading else 0,
         heard=len(reading.reports) if reading else 0,

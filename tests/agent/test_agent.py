@@ -208,6 +208,18 @@ def test_check_reports_everything_at_once_and_exits_with_1(tmp_path: Path) -> No
     assert command("check").returncode == 0
 
 
+def test_check_reads_the_jobs_file(tmp_path: Path) -> None:
+    config, jobs = tmp_path / "agent.yaml", tmp_path / "caelus.json"
+    config.write_text(f"usage: {{jobs_file: {jobs}}}\n")
+    done = command("check", "--config", config)
+    assert (done.returncode, done.stderr) == (
+        1,
+        f"{jobs}: cannot be read: No such file or directory\n",
+    )
+    jobs.write_text('{"online": {"jobs": [{"name": "osd", "command": "ceph-osd"}]}}')
+    assert command("check", "--config", config).stdout == "ok\n"
+
+
 def test_the_schema_is_one_that_validators_take() -> None:
     schema = json.loads(command("schema", "agent").stdout)
     jsonschema.Draft202012Validator.check_schema(schema)

@@ -1,16 +1,22 @@
 """The page and its JSON say the same; the page needs no script, loads nothing, escapes all."""
 
+import asyncio
 import functools
 from html.parser import HTMLParser
 from pathlib import Path
 
+import httpx
 import jsonschema
 import msgspec
 import pytest
+from starlette.applications import Starlette
 
 from exporter.config import schema_of
-from pingmesh.controller_config import Thresholds
+from exporter.testing import FakeClock
+from pingmesh.controller_config import MeshConfig, Thresholds
+from pingmesh.lists import Lists, Shared
 from pingmesh.mesh_reading import MeshJson, Reading, as_json, make_reading
+from pingmesh.mesh_watch import Meshes, MeshWatch
 from pingmesh.pages.mesh import Asking, NoSuchPlace, choose, mesh_page
 from pingmesh.topology import Member, Topology
 from tests.pingmesh.confusion import Mesh, members, scenario
@@ -122,6 +128,23 @@ def test_before_the_first_reading_the_page_says_that() -> None:
 def test_problems_stand_on_the_page() -> None:
     _, mesh = scenario("none", 1)
     assert "No results: HTTP 500" in shown(reading(mesh, "HTTP 500")).text
+
+
+def test_the_page_leads_to_networks_that_have_members() -> None:
+    nodes = Lists(Topology(members(1, 2, 3)), Shared())
+
+    async def links(path: str, pods: Lists | None) -> list[str]:
+        def watch(path: str, lists: Lists | None) -> MeshWatch:
+            return MeshWatch(path, MeshConfig(), lambda: lists, lambda: None, FakeClock(), "1")
+
+        meshes = Meshes({"nodes": watch("/mesh", nodes), "pods": watch("/mesh/pods", pods)})
+        transport = httpx.ASGITransport(Starlette(routes=meshes.routes()))
+        async with httpx.AsyncClient(transport=transport, base_url="http://here") as client:
+            return Outline((await client.get(path)).text).links
+
+    assert "/mesh/pods" in asyncio.run(links("/mesh", nodes))
+    assert "/mesh/pods" not in asyncio.run(links("/mesh", None))
+    assert "/mesh" in asyncio.run(links("/mesh/pods", None))
 
 
 def test_the_page_needs_no_script_and_loads_nothing() -> None:

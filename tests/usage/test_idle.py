@@ -226,5 +226,5 @@ def test_a_file_that_makes_no_sense_is_set_aside(
     [record] = caplog.records
     assert record.getMessage().startswith(f"usage: {NAME}: not trusted (")
     idle.save(state)
-    assert (tmp_path / NAME).exists()
+    assert (tmp_path / NAME).stat().st_mode & 0o777 == 0o600
     state.close()
