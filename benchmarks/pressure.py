@@ -5,8 +5,10 @@ rounds cost. `python -m benchmarks pressure`; docs/pressure.md has its tables.
 import sys
 from collections.abc import Sequence
 from itertools import product
+from statistics import median
 
 from benchmarks.pressure_simulation.cost import cost_table
+from benchmarks.pressure_simulation.defaults import cost_of
 from benchmarks.pressure_simulation.hour import OUTAGE, Outcome, hour
 from benchmarks.pressure_simulation.load import LOOP, THRESHOLD, WARM, Usage, usage
 from benchmarks.tables import Table, markdown
@@ -73,6 +75,35 @@ def grid() -> tuple[Table, Settings]:
     return Table("Settings, by grid", head, rows, notes), found[0][2]
 
 
+def defaults_table() -> Table:
+    """labeller.yaml's levels beside agent.yaml's."""
+    usages = [usage(SEEDS.start, node) for node in range(NODES)]
+    rows = []
+    for file, settings in (("labeller.yaml", default()), ("agent.yaml", AGENTS)):
+        cost = cost_of(usages, settings)
+        rows.append(
+            (
+                f"{file}: {words(settings)}",
+                str(cost.transitions),
+                f"{(cost.labelled + cost.unlabelled) / NODES:.0f}",
+                f"{cost.labelled / NODES:.0f}",
+                f"{cost.unlabelled / NODES:.0f}",
+                f"{median(cost.begins):.0f} / {_p99(cost.begins):.0f}",
+                f"{median(cost.ends):.0f} / {_p99(cost.ends):.0f}",
+            )
+        )
+    head = (
+        *("defaults", "transitions", "wrong s per node", "labelled while calm"),
+        *("unlabelled while pressed", "begins after s", "ends after s"),
+    )
+    notes = (
+        f"Seed {SEEDS.start}, {NODES} nodes, the levels alone: nothing fails or is restarted, each "
+        "change is written at once. begins, ends: median and p99 from a crossing that lasts "
+        "to the level; those that begin leave the noise behind within a minute.",
+    )
+    return Table("The two defaults", head, tuple(rows), notes)
+
+
 def row(seed: int, best: Settings) -> tuple[str, ...]:
     usages = [usage(seed, node) for node in range(NODES)]
     settings = default()
@@ -100,6 +131,7 @@ def _p99(values: Sequence[float]) -> float:
 def main() -> None:
     table, best = grid()
     print(markdown(table))
+    print(markdown(defaults_table()))
     sys.stdout.flush()
     settings = default()
     head = (
