@@ -47,9 +47,12 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         programs = shipped(shipped_folder(), prefix)
         texts = {name: render(name, prefix, programs) for name in names()}
-    out.mkdir(parents=True, exist_ok=True)
     for name, text in texts.items():
         file = out / f"{name}.json"
-        file.write_text(text)
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+            file.write_text(text)
+        except OSError as error:
+            raise KernmeshError(f"{file}: cannot be written: {error.strerror}") from error
         print(f"wrote {file}")
     return 0

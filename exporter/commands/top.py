@@ -10,7 +10,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--url",
         default="http://localhost:9435",
         metavar="URL",
-        help="the agent (default %(default)s)",
+        help="the agent, or its HOST:PORT (default %(default)s)",
     )
     parser.add_argument("--once", action="store_true", help="print one frame and end")
     parser.add_argument("--interval", type=float, default=2.0, metavar="SECONDS")
@@ -18,6 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    url = arguments.url if "://" in arguments.url else f"http://{arguments.url}"
     if not 0.5 <= arguments.interval <= 3600:
         raise KernmeshError("--interval: want 0.5 to 3600 seconds")
     import time
@@ -31,7 +32,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     console = Console(highlight=False)
     with open_client(arguments.cacert) as client:
-        asker = Asker(client, arguments.url, SystemClock())
+        asker = Asker(client, url, SystemClock())
         if arguments.once:
             asker.ask()  # rates are between two answers
             time.sleep(min(arguments.interval, 1.0))

@@ -71,7 +71,7 @@ DEFAULT_LINKS = (
 
 class Drawn(NamedTuple):
     """A chart as HTML: `lines` by what they span, "" where nothing is known. `scale` says what its
-    upper edge is."""
+    upper edge is, "" where there is no line."""
 
     name: str
     now: str
@@ -104,7 +104,8 @@ def _drawn(chart: Chart) -> Drawn:
         line = sparkline(points, top, described(points, chart.name, span, "%")) if known else ""
         lines.append((span, Markup(line)))  # noqa: S704 # it escapes what it is given
     now = UNKNOWN if chart.now is None else f"{number(chart.now)} %"
-    return Drawn(chart.name, now, f"0 to {top:g} %", tuple(lines))
+    edge = f"0 to {top:g} %" if any(line for _, line in lines) else ""
+    return Drawn(chart.name, now, edge, tuple(lines))
 
 
 def scale(*lines: Points) -> float:

@@ -37,7 +37,7 @@ def top(*words: str) -> subprocess.CompletedProcess[str]:
 def test_one_frame_of_a_real_agent_and_its_page(config: Path) -> None:
     with running("--config", config) as agent:
         agent.samples()
-        done = top("--once", "--url", agent.url)
+        done = top("--once", "--url", agent.url.removeprefix("http://"))
         assert (done.returncode, done.stderr) == (0, "")
         assert max(map(len, done.stdout.splitlines())) <= 80
         assert "Programs: 1 of 1 running" in done.stdout

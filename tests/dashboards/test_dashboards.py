@@ -165,6 +165,7 @@ def test_any_program_s_yaml_makes_a_dashboard(tmp_path: Path) -> None:
     [
         (["--prefix", "a-b"], "--prefix: not a metric's name"),
         (["--program", "nowhere.yaml"], "nowhere.yaml: "),
+        (["--out", "/dev/null/out"], "/dev/null/out/ebpf-hooks.json: cannot be written: "),
     ],
 )
 def test_what_cannot_be_drawn_is_one_line(
