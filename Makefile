@@ -36,7 +36,7 @@ run: setup
 	exec $(BIN)/kernmesh agent
 
 test: setup test-packages $(VENV)/.installed-dev $(CACHE)/peers/.prometheus \
-	$(CACHE)/peers/.targets $(CACHE)/axe/axe.min.js $(CACHE)/grafana/.installed format lint types unit
+	$(CACHE)/peers/.load $(CACHE)/peers/.targets $(CACHE)/axe/axe.min.js $(CACHE)/grafana/.installed format lint types unit
 
 # A dry look first, so that a second run asks no registry and needs no root.
 define install_packages

@@ -10,9 +10,17 @@ from exporter.errors import KernmeshError
 from exporter.web.inherited import inherited
 
 
+def free_row(length: int) -> int:
+    """The first of so many file descriptors in a row that nothing else has open."""
+    first = 200
+    while taken := [fd for fd in range(first, first + length) if os.path.exists(f"/dev/fd/{fd}")]:
+        first = taken[-1] + 1
+    return first
+
+
 def handed_over(*made: socket.socket) -> tuple[dict[str, str], int]:
     """As systemd does: in a row, from the returned file descriptor on, inheritable."""
-    first = 200
+    first = free_row(len(made))
     for index, sock in enumerate(made):
         os.dup2(sock.fileno(), first + index)
         sock.close()
@@ -72,7 +80,7 @@ def test_what_cannot_be_served_on_says_why_and_none_stays_open(
     environ, first = handed_over(socket.create_server(("127.0.0.1", 0)), make())
     with pytest.raises(KernmeshError) as raised:
         inherited(environ, 7, first)
-    assert str(raised.value) == f"LISTEN_FDS: file descriptor 201: {problem}"
+    assert str(raised.value) == f"LISTEN_FDS: file descriptor {first + 1}: {problem}"
     for fd in (first, first + 1):
         with pytest.raises(OSError):
             os.fstat(fd)
