@@ -30,6 +30,7 @@ from exporter.labeller.nodes import MANAGER, Known, by_name, reduced
 from exporter.labeller.places import SERVICE_LABEL, of_slice, places
 from exporter.labeller.prom_source import PromSource
 from exporter.labeller.settings import CranePlan, settings_of
+from exporter.pressure.levels import Settings
 from exporter.pressure.marks import Marks
 from exporter.pressure.writer import Writer
 
@@ -64,7 +65,7 @@ class Central:
             taint=config.taint,
             heartbeat=False,  # the Lease says who lives
         )
-        self.fleet = Fleet(settings_of(config, prom.file.rules if prom else ()))
+        self.fleet = Fleet(self._settings())
 
         def writer(manager: str, rate: float) -> Writer:
             return Writer(
@@ -179,8 +180,7 @@ class Central:
             self.janitor.clear()
         began = self._clock.monotonic()
         if self.prom is not None and self.prom.look():
-            rules = self.prom.file.rules
-            self.fleet.configure(settings_of(self._config, rules))
+            self.fleet.configure(self._settings())
             self.keeper.consider(list(self.keeper.known))
         found = await asyncio.gather(*self._reading())
         if not self.keeper.begun:
@@ -194,6 +194,11 @@ class Central:
         self.rounds += 1
         self.round_seconds, self.round_ended = now - began, now
         await self._besides()
+
+    def _settings(self) -> Mapping[str, Settings]:
+        if self.prom is None:
+            return settings_of(self._config, ())
+        return settings_of(self._config, self.prom.file.rules, self.prom.file.broken)
 
     def _reading(self) -> Iterator[Coroutine[Any, Any, dict[str, dict[str, float | None]]]]:
         if self.agents is not None and self._config.agents is not None:

@@ -96,7 +96,8 @@ class Figures:
         stale: dict[tuple[str, ...], float] = {}
         stale["nodes",] = float(central.nodes.stale_since is not None)
         if central.agents is not None:
-            stale["agents",] = float(bool(central.agents.failing))
+            agents = central.agents
+            stale["agents",] = float(bool(agents.failing or agents.reasons))
             yield FastFamily.of(_FAILING, {(): float(central.agents.failing)})
         if central.prom is not None:
             stale["prometheus",] = float(bool(central.prom.problems))

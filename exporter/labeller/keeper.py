@@ -122,6 +122,8 @@ class Keeper:
             not pressed
             and "unknown" in levels.values()
             and self._clock.monotonic() - self._began < self._settle
+            # What is known to be calm does not wait for what may never be known.
+            and not any(levels.get(each) == "calm" for each in standing.pressed(self._marks))
         ):
             return None
         want = wanted(levels, self._marks, control_plane=standing.control_plane)

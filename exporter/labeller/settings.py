@@ -3,7 +3,8 @@
 The rule: a threshold of dynamicScheduler's begins pressure just where it did (strictly over it).
 """
 
-from collections.abc import Collection, Mapping, Sequence
+import math
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
@@ -23,8 +24,11 @@ class CranePlan(NamedTuple):
     hot: Sequence[Hot]
 
 
-def settings_of(config: LabellerConfig, rules: Collection[Rule]) -> Mapping[str, Settings]:
-    """By resource. Prometheus' come after the agents', whose names count."""
+def settings_of(
+    config: LabellerConfig, rules: Collection[Rule], broken: Iterable[str] = ()
+) -> Mapping[str, Settings]:
+    """By resource. Prometheus' come after the agents', whose names count. `broken` are resources
+    whose rules cannot be followed: what was known of them holds, until it expires."""
     hold, expire = float(config.hold), float(config.expire_after)
     of, at_least = config.enter.of, config.enter.at_least
     found: dict[str, Settings] = {}
@@ -37,6 +41,9 @@ def settings_of(config: LabellerConfig, rules: Collection[Rule]) -> Mapping[str,
         for rule in rules:
             low = rule.threshold - (1 - config.prometheus.low) * abs(rule.threshold)
             found[rule.resource] = Settings(rule.threshold, low, of, at_least, hold, expire)
+        for resource in broken:
+            never = Settings(math.inf, -math.inf, of, at_least, hold, expire)
+            found.setdefault(resource, never)
     return found
 
 

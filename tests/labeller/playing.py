@@ -11,6 +11,7 @@ from exporter.labeller.agent_source import AgentSource, Place, Request
 from exporter.labeller.central import Central
 from exporter.labeller.config import Agents, Bands, Begin, LabellerConfig
 from exporter.labeller.lease import Lease
+from exporter.labeller.prom_source import PromSource
 from exporter.labeller.settings import CranePlan
 from exporter.testing import FakeClock
 from tests.cluster.apiserver import ApiServer
@@ -47,7 +48,7 @@ class Replica:
 
     def __init__(
         self, api: KubeApi, clock: FakeClock, identity: str = "", crane: CranePlan | None = None,
-        **options: Any,
+        prom: PromSource | None = None, **options: Any,
     ) -> None:  # fmt: skip
         self.clock, self.told, self.said = clock, Told(), list[str]()
         lease = Lease(api, clock, "default", LEASE, identity) if identity else None
@@ -56,7 +57,7 @@ class Replica:
             api,
             clock,
             lease=lease,
-            prom=None,
+            prom=prom,
             agents=cast(AgentSource, self.told),
             crane=crane,
             pause=self.pause,

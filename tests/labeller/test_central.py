@@ -1,20 +1,23 @@
 """Central labelling on a test API server: what comes of rounds, and what of accidents."""
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from exporter.config import Duration
+from exporter.config import Duration, HttpUrl
 from exporter.config.agent import Keys
 from exporter.kube.api import NODES
 from exporter.kube.client import KubeClient
-from exporter.labeller.config import Begin
+from exporter.labeller.config import Bands, Begin, PromRules
 from exporter.labeller.page import nodes_json
+from exporter.labeller.prom_source import PromSource
 from exporter.testing import FakeClock
 from tests.cluster.apiserver import ApiServer
 from tests.cluster.faults import Fault
 from tests.kube.asking import play
+from tests.labeller.answering import answering, as_json
 from tests.labeller.playing import CPU, LEASE, Replica, central, marks, of, put, writes
 
 LEGACY = {"keys": Keys(legacy_status=True)}
@@ -74,6 +77,52 @@ def test_without_data_a_mark_holds_and_then_expires_to_unknown(
         assert conditions(server) == ["False"]
 
     central(server, test)
+
+
+def test_what_is_calm_does_not_wait_for_what_is_unknown(server: ApiServer) -> None:
+    put(server, "node-a", "node-b")
+
+    async def test(it: Replica) -> None:
+        await it.turn(node_a=90.0, node_b=20.0)  # and of memory nothing
+        assert marks(server) == {CPU: "true"}
+        await it.turn(node_a=20.0, node_b=20.0)
+        assert marks(server) == {}
+        assert conditions(server) == ["Unknown"]
+        assert len(writes(server)) == 2
+
+    central(server, test, levels=Bands(schedule=False))
+
+
+def test_a_threshold_that_is_spoilt_holds_its_label_until_it_expires(
+    server: ApiServer, tmp_path: Path
+) -> None:
+    put(server, "node-a")
+    rules, one = tmp_path / "rule.yaml", "kernmesh.io/pressure-one"
+    text = "Rulename: {one: {Promsql: x, Threshold: 70}, two: {Promsql: y, Threshold: 95}}"
+    rules.write_text(text)
+    row = {"metric": {"instance": "node-a"}, "value": [1.0, "90"]}
+    answer = as_json({"data": {"resultType": "vector", "result": [row]}})
+
+    async def test(client: KubeClient) -> None:
+        async with answering(lambda at, path: answer) as port:
+            url = HttpUrl(f"http://127.0.0.1:{port}")
+            config = PromRules(url, str(rules))
+            it = Replica(client, FakeClock(), prom=PromSource(config), prometheus=config)
+            await it.turn(node_a=20.0)
+            assert marks(server) == {one: "true"}
+            rules.write_text(text.replace("70", "many"))
+            await it.turn(500.0, node_a=20.0)
+            assert any("Rulename.one.Threshold" in each for each in it.central.problems())
+            await it.turn(200.0, node_a=20.0)
+            assert marks(server) == {one: "true"}
+            await it.turn(node_a=20.0)
+            assert marks(server) == {}
+            assert conditions(server) == ["Unknown"]
+            it.watching.cancel()
+            assert it.central.prom is not None
+            await it.central.prom.close()
+
+    play(server, test)
 
 
 def test_control_plane_nodes_are_never_marked(server: ApiServer) -> None:
