@@ -3,6 +3,7 @@
 import os
 import socket
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -13,7 +14,7 @@ from exporter.web.inherited import inherited
 def free_row(length: int) -> int:
     """The first of so many file descriptors in a row that nothing else has open."""
     first = 200
-    while taken := [fd for fd in range(first, first + length) if os.path.exists(f"/dev/fd/{fd}")]:
+    while taken := [fd for fd in range(first, first + length) if Path(f"/dev/fd/{fd}").exists()]:
         first = taken[-1] + 1
     return first
 
