@@ -12,11 +12,11 @@ RUN_PACKAGES  := python3 python3-venv make clang libbpf1 libbpf-dev
 # To test: oracles and faults from user space.
 TEST_PACKAGES := openssl bpftool util-linux procps binutils gcc libc6-dev iproute2 \
 	chromium-headless-shell fonts-dejavu-core \
-	python3-bpfcc linux-headers-cloud-$(shell dpkg --print-architecture 2>/dev/null)
+	systemd python3-bpfcc linux-headers-cloud-$(shell dpkg --print-architecture 2>/dev/null)
 # To test on other kernels: emulated machines and what their root file systems are made of.
 QEMU_PACKAGES := qemu-system-x86 busybox-static xz-utils e2fsprogs iproute2
 
-.PHONY: help setup version run test test-cluster test-qemu test-qemu-bcc qemu-packages packages test-packages bpf format lint types unit bench experiment lock clean
+.PHONY: help setup version run test test-image test-wheel manifests sbom test-cluster test-qemu test-qemu-bcc qemu-packages packages test-packages bpf format lint types unit bench experiment lock clean
 
 help:
 	@echo 'make run    set up and start the agent in the foreground (root: everything; else: what needs no root)'
@@ -24,6 +24,10 @@ help:
 	@echo 'make test-qemu  the programs on other kernels, in emulated machines (minutes; docs/kernels.md)'
 	@echo 'make test-qemu-bcc  two of them there by bcc, without BTF (minutes)'
 	@echo 'make test-cluster  the Kubernetes scenarios against a real kube-apiserver (builds it once)'
+	@echo 'make test-wheel   the wheel built twice, installed and run on each Python that is here (minutes)'
+	@echo 'make test-image   the image by the Dockerfile without Docker, run as the chart runs it (minutes)'
+	@echo 'make manifests    deploy/manifests and the values'"'"' schema and table anew, out of the chart'
+	@echo 'make sbom   what a release is made of, with licences, into dist/'
 	@echo 'make bench  the tables of speed and size (minutes)'
 	@echo 'make experiment  who notices interference, how soon, and what helps (half an hour, root)'
 	@echo 'make setup  Debian packages, virtual environment, BPF objects; idempotent'
@@ -165,6 +169,20 @@ bench: setup test-packages $(VENV)/.installed-dev $(CACHE)/peers/.probers $(CACH
 # Half an hour and more, on a machine that does nothing else; goes on where it was broken off.
 experiment: setup $(VENV)/.installed-dev $(CACHE)/peers/.load $(CACHE)/peers/.servers
 	$(BIN)/python -m benchmarks interference $(EXPERIMENT_ARGUMENTS)
+
+test-wheel: setup $(VENV)/.installed-dev
+	$(BIN)/python -m tests.release
+
+# IMAGE_ARGUMENTS='--target bcc' for the other one.
+test-image: setup $(VENV)/.installed-dev
+	$(call install_packages,debootstrap)
+	$(BIN)/python -m tests.image $(IMAGE_ARGUMENTS)
+
+manifests: setup $(VENV)/.installed-dev
+	@$(BIN)/python -m tests.deploy
+
+sbom: setup
+	@$(BIN)/python -m tests.release.sbom dist
 
 # The locks hold versions and hashes only; where packages come from is the machine's own setting.
 LOCK = $(CACHE)/lock/bin/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras \

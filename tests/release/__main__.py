@@ -26,7 +26,7 @@ def agent_of(python: Path, wheel: Path, place: Path) -> str:
     config.write_text("usage: {state_dir: null}\n")
     kernmesh = place / "bin/kernmesh"
     dashboards = place / "dashboards"
-    run(kernmesh, "dashboards", "build", "--output", dashboards, cwd=place)
+    run(kernmesh, "dashboards", "build", "--out", dashboards, cwd=place)
     agent = subprocess.Popen(
         [kernmesh, "agent", "--config", config, "--web.listen-address", "127.0.0.1:0"],
         cwd=place,  # not the checkout: what runs is what was installed
