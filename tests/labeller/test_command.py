@@ -7,12 +7,15 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.error
 import urllib.request
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import bcrypt
 import pytest
 
 from tests.cluster.apiserver import ApiServer
@@ -133,6 +136,29 @@ def test_on_sigterm_marks_go_if_that_is_wanted_and_the_lease_is_given_back(
     lease = server.object("leases", LEASE, "default")
     assert lease is not None
     assert lease["spec"]["holderIdentity"] == ""
+
+
+def test_its_own_pages_are_for_whom_the_web_configuration_lets_in(
+    server: ApiServer, prometheus: str, tmp_path: Path
+) -> None:
+    web, config = tmp_path / "web.yml", tmp_path / "labeller.yaml"
+    hashed = bcrypt.hashpw(b"sesame", bcrypt.gensalt(4)).decode()
+    web.write_text(f"basic_auth_users: {{ops: '{hashed}'}}\n")
+    (tmp_path / "rule.yaml").write_text("Rulename: {cpu: {Promsql: x, Threshold: 70}}")
+    config.write_text(
+        f"kubeconfig: {server.kubeconfig(tmp_path)}\n"
+        f"prometheus: {{url: '{prometheus}', rules: {tmp_path}/rule.yaml}}\n"
+        "lease: {enabled: false}\n"
+        f"server: {{listen: ['127.0.0.1:0'], web_config: {web}}}\n"
+    )
+    with labeller("--config", str(config)) as (_, url):
+        for path in ("/status", "/nodes", "/metrics", "/"):
+            with pytest.raises(urllib.error.HTTPError, match="401"):
+                get(url + path)
+        basic = b64encode(b"ops:sesame").decode()
+        asked = urllib.request.Request(f"{url}/status", headers={"Authorization": f"Basic {basic}"})
+        with urllib.request.urlopen(asked, timeout=WATCHDOG_SECONDS) as answer:
+            assert answer.read() == b"ok"
 
 
 def test_an_expired_token_is_said_and_a_rotated_one_is_used(
