@@ -162,6 +162,7 @@ test-qemu-bcc: setup qemu-packages test-packages
 # with KUBECONFIG=..., against that cluster: on nodes named kernmesh-test-* that come and go.
 test-cluster: setup test-packages $(VENV)/.installed-dev
 	KERNMESH_TEST_CLUSTER=$(or $(KUBECONFIG),real) $(BIN)/pytest -q tests/cluster
+	$(BIN)/python -m tests.deploy.taken
 
 bench: setup test-packages $(VENV)/.installed-dev $(CACHE)/peers/.probers $(CACHE)/peers/.load
 	$(BIN)/python -m benchmarks

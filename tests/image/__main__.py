@@ -21,7 +21,7 @@ PORT = 19435
 COUNTED = (
     "ebpf_exporter_timer_starts_total{",
     "ebpf_exporter_bio_latency_seconds",
-    "node_cpu_usage_active ",
+    "node_mem_usage_active ",
     "node_disk_usage_active ",
 )
 
