@@ -96,9 +96,9 @@ def _of_file(root: Path) -> Described | None:
 
 def compile_objects(root: Path) -> None:
     """Those that are there and newer than their sources are kept. Raises RuntimeError."""
-    if shutil.which("clang") and shutil.which("make"):
+    sources = list((root / "bpf").glob("*.bpf.c"))
+    if sources and shutil.which("clang") and shutil.which("make"):
         subprocess.run(["make", "--silent", "-C", root / "bpf"], check=True)  # noqa: S603, S607
-    sources = (root / "bpf").glob("*.bpf.c")
     missing = sorted(f.name for f in sources if not f.with_suffix(".o").exists())
     if missing:
         raise RuntimeError(

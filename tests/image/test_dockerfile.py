@@ -17,7 +17,7 @@ def test_a_step_may_go_over_lines_with_comments_between() -> None:
 
 
 def test_what_is_not_known_is_an_error_and_not_passed_over() -> None:
-    with pytest.raises(ValueError, match="^HEALTHCHECK: not an instruction that is known here$"):
+    with pytest.raises(ValueError, match=r"^HEALTHCHECK: not an instruction that is known here$"):
         steps("HEALTHCHECK CMD x")
 
 
