@@ -17,6 +17,7 @@ BUILT_FROM = (
     "README.md",
     "exporter/__init__.py",
     "bpf/timers.yaml",
+    "dashboards/kernmesh.json",
 )
 
 
