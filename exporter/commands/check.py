@@ -59,6 +59,12 @@ def _of_agent(arguments: argparse.Namespace) -> list[Problem]:
             from exporter.usage.jobs_file import job_patterns
 
             job_patterns(config.usage.jobs, config.usage.jobs_file)
+        for key in config.interference.without_effect():
+            print(
+                f"warning: {arguments.config}: interference.{key}: has no effect without"
+                " interference.rules (default: the rules that come along)",
+                file=sys.stderr,
+            )
         if config.pressure.crane_policy is not None:
             policy = Path(config.pressure.crane_policy)
             problems += check_policy(policy, names_of(config.usage))

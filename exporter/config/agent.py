@@ -195,6 +195,14 @@ class Interference(Struct, frozen=True, forbid_unknown_fields=True):
                 want = "the program's whole path, as it is run without a shell"
                 yield Fault(("commands", name, 0), "is no path", argv[0], want)
 
+    def without_effect(self) -> tuple[str, ...]:
+        """Keys that are set and do nothing because `rules` is not."""
+        if self.rules is not None:
+            return ()
+        said = ("dry_run", not self.dry_run), ("confirm", self.confirm)
+        asked = ("commands", bool(self.commands)), ("urls", bool(self.urls))
+        return tuple(key for key, is_set in (*said, *asked) if is_set)
+
 
 class Keys(Struct, frozen=True, forbid_unknown_fields=True):
     """Names that are written to the node. `legacy_status` also writes dynamicScheduler's label."""

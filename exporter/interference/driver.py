@@ -38,6 +38,7 @@ MOST_RANKED = 4
 _LONGEST_TICK = 10.0
 _LONG_AGO = 1e6
 _CHANGED = ("done", "dry_run")
+_GIVEN_BACK = frozenset({"adjust", "preempt", "io", "schedule"})
 _DID: dict[What, Literal["fire", "ease", "clear"]] = {
     "fire": "fire",
     "again": "fire",
@@ -178,13 +179,21 @@ class Driver:
     def _do_all(self, told: Sequence[Transition]) -> list[Step]:
         steps: list[Step] = []
         for each in told:
-            steps.append(self._do(each))
+            steps.append(self._give_back(each))
             if each.what == "ease" and not _any_changed(steps[-1].outcomes):
                 assert each.incident is not None
                 over = self.engine.settle(each.incident.run, self.now)
                 if over is not None:
-                    steps.append(self._do(over))
+                    steps.append(self._give_back(over))
         return steps
+
+    def _give_back(self, told: Transition) -> Step:
+        """Done; where it eased what had been in force, the engine is told."""
+        step = self._do(told)
+        eased = told.what in ("ease", "clear")
+        if eased and any(o.result == "done" and o.action in _GIVEN_BACK for o in step.outcomes):
+            self.engine.gave_back(told)
+        return step
 
     def _do(self, told: Transition) -> Step:
         incident = told.incident

@@ -125,6 +125,14 @@ class Engine:
             return None
         return self._end(plan, subject, state, now, "all is as before")
 
+    def gave_back(self, told: Transition) -> None:
+        """The driver says that with this something was given back. Should it hurt again soon, that
+        was too early, and the next time more quiet is wanted."""
+        plan = next((each for each in self._turns.plans if each.rule is told.rule), None)
+        for state in plan.data.states.get(told.subject, ()) if plan is not None else ():
+            if state.entry == told.entry:
+                state.gave_back = told.at
+
     def amend(self, run: str, suspects: tuple[Suspect, ...]) -> Incident | None:
         """Other suspects for an incident, as after one was confirmed or cleared."""
         found = self._runs.get(run)
@@ -160,7 +168,7 @@ class Engine:
                 SavedState(
                     plan.data.identity, subject, state.entry, state.phase, state.since,
                     state.asked, state.held, state.quiet, state.handled, state.eased,
-                    state.cleared, state.incident,
+                    state.cleared, state.incident, state.gave_back, state.relapses,
                 )
                 for plan in self._turns.plans
                 for subject, states in plan.data.states.items()
@@ -181,7 +189,7 @@ class Engine:
                 continue
             state = State(each.entry, now)
             for name in ("phase", "since", "asked", "held", "quiet", "handled", "eased",
-                         "cleared", "incident"):  # fmt: skip
+                         "cleared", "incident", "gave_back", "relapses"):  # fmt: skip
                 setattr(state, name, getattr(each, name))
             plan.data.states.setdefault(each.subject, []).append(state)
             if each.incident is not None:
@@ -285,11 +293,7 @@ class Engine:
     def _end(self, plan: Plan, subject: Subject, state: State, now: float, why: str) -> Transition:
         assert state.incident is not None
         self._runs.pop(state.incident.run, None)
-        told = end(state, plan.rule, subject, now, why)
-        states: list[State] = plan.data.states.get(subject, [])
-        if states and all(each.idle(plan.rule, now) for each in states):
-            del plan.data.states[subject]
-        return told
+        return end(state, plan.rule, subject, now, why)  # its next check forgets it, if it may
 
 
 def _plans(rules: RuleSet, old: dict[str, Plan]) -> list[Plan]:

@@ -13,6 +13,7 @@ from typing import Literal, NamedTuple, Protocol
 
 from exporter.usage.window import Window
 
+LONGEST_CLEAR = 3600.0
 Scope = Literal["node", "container", "app"]
 WorkClass = Literal["online", "offline"]
 Severity = Literal["info", "warning", "critical"]
@@ -139,7 +140,8 @@ class Rule(NamedTuple):
     repeated while it fires, how often they are taken back a step while it recovers. `recover`:
     entries whose holding means recovery; empty: recovery is no entry holding for `clear`.
     `subjects`: a pattern (RE2) that a subject's name, pod or job must match; None: all of its
-    scope. `work` is the class of subjects asked."""
+    scope. `work` is the class of subjects asked. What comes back soon after something was given
+    back doubles `clear` for that subject, up to `longest_clear`."""
 
     name: str
     scope: Scope
@@ -153,6 +155,7 @@ class Rule(NamedTuple):
     severity: Severity
     subjects: str | None = None
     work: WorkClass | None = "online"
+    longest_clear: float = LONGEST_CLEAR
 
 
 class RuleSet(NamedTuple):

@@ -188,6 +188,7 @@ class _Builder:
                 handle_interval=_seconds(spec.handle_interval or check),
                 recover_interval=_seconds(spec.recover_interval or check),
                 cooldown=_seconds(spec.cooldown),
+                longest_clear=_seconds(spec.longest_clear),
                 severity=spec.severity,
                 subjects=subjects,
                 work=work if scope == "container" else None,

@@ -158,7 +158,8 @@ class RuleSpec(Struct, frozen=True, forbid_unknown_fields=True):
     ewma). Asked every `check_interval`; actions are repeated every `handle_interval` while it
     fires, and taken back a step every `recover_interval` (both without a value: check_interval).
     `recover_rules`: what must hold before anything is taken back. After it is over nothing is done
-    for `cooldown`. `subjects` is a regular expression that the cgroup's path, the pod's
+    for `cooldown`. What comes back soon after something was given back doubles `clear`, up to
+    `longest_clear`. `subjects` is a regular expression that the cgroup's path, the pod's
     namespace/name or the job's name must match; `work` the class of containers that are asked."""
 
     name: str = ""
@@ -169,6 +170,7 @@ class RuleSpec(Struct, frozen=True, forbid_unknown_fields=True):
     rules: tuple[EntrySpec, ...] = ()
     recover_rules: tuple[EntrySpec, ...] = ()
     cooldown: GoDuration = GoDuration("0")
+    longest_clear: GoDuration = GoDuration("1h")
     severity: Literal["info", "warning", "critical"] = "warning"
     subjects: Regexp | None = None
     work: Literal["online", "offline", "all"] = "online"

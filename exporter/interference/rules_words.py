@@ -108,8 +108,10 @@ def rule_lines(rule: Rule, words: RuleWords) -> Iterator[str]:
         done = ", ".join(action(spec) for spec in entry.actions) or "nothing but to show it"
         yield f"    then {done}; again every {seconds(rule.handle_interval)} while it holds"
         clear = rule.recover_interval if entry.clear is None else entry.clear
+        longer = f", up to {seconds(rule.longest_clear)} if it keeps coming back"
         if not rule.recover:
-            yield f"    over once nothing of it held for {seconds(clear)}"
+            more = longer if rule.longest_clear > clear > 0 else ""
+            yield f"    over once nothing of it held for {seconds(clear)}{more}"
     if rule.recover:
         conditions = "; or when ".join(_condition(own) for own in words.recover)
         yield f"  over only when {conditions}"

@@ -29,6 +29,8 @@ class SavedState(msgspec.Struct, frozen=True):
     eased: float
     cleared: float | None
     incident: Incident | None
+    gave_back: float | None = None
+    relapses: int = 0
 
 
 class SavedStates(msgspec.Struct, frozen=True):

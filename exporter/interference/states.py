@@ -19,6 +19,9 @@ from exporter.interference.model import (
 )
 
 ADJACENT_SECONDS = 2.0
+SHORTEST_PROOF = 60.0
+"""So long at least it must stay away after something was given back, or it has come back."""
+_MOST_DOUBLED = 20
 
 What = Literal["pending", "calm", "fire", "again", "ease", "relapse", "clear"]
 """pending: it holds, and must for longer. calm: it did not. fire: an incident begins. again: it
@@ -47,11 +50,12 @@ class Transition(NamedTuple):
 class State:
     """Seconds are elapsed ones. `held` since when it holds without a break; `quiet` since when it
     is known not to; `asked` when it could last be told; `handled` and `eased` when a step was last
-    taken; `cleared` when the last incident ended."""
+    taken; `cleared` when the last incident ended. `gave_back` when something was last given back,
+    until it is known whether that was too early; `relapses` how often in a row it was."""
 
     __slots__ = (
-        "asked", "cleared", "eased", "entry", "handled", "held", "incident", "phase", "quiet",
-        "since",
+        "asked", "cleared", "eased", "entry", "gave_back", "handled", "held", "incident", "phase",
+        "quiet", "relapses", "since",
     )  # fmt: skip
 
     def __init__(self, entry: int, now: float) -> None:
@@ -65,10 +69,26 @@ class State:
         self.eased = now
         self.cleared: float | None = None
         self.incident: Incident | None = None
+        self.gave_back: float | None = None
+        self.relapses = 0
 
     def idle(self, rule: Rule, now: float) -> bool:
         """Whether nothing would be lost if it were forgotten."""
-        return self.phase == "ok" and not self.cooling(rule, now)
+        return self.phase == "ok" and not (self.cooling(rule, now) or self.on_proof(rule, now))
+
+    def on_proof(self, rule: Rule, now: float) -> bool:
+        """Whether what was given back may yet turn out to have been needed."""
+        if self.gave_back is None:
+            return False
+        return now - self.gave_back <= max(self.clear(rule), SHORTEST_PROOF)
+
+    def clear(self, rule: Rule) -> float:
+        """Seconds of quiet before anything is given back: the entry's, doubled for each time in a
+        row that this was too early, up to the rule's `longest_clear`."""
+        own = rule.entries[self.entry].clear
+        seconds = rule.recover_interval if own is None else own
+        doubled = seconds * 2.0 ** min(self.relapses, _MOST_DOUBLED)
+        return min(doubled, max(seconds, rule.longest_clear))
 
     def cooling(self, rule: Rule, now: float) -> bool:
         return self.cleared is not None and now < self.cleared + rule.cooldown
@@ -152,11 +172,28 @@ def _begin(
     before = state.enter("firing", now)
     state.handled = now
     state.quiet = None
+    why = _note_relapse(state, rule, finding, now)
     run = hashlib.sha256(f"{salt}{subject}{state.entry}{now}{wall}".encode()).hexdigest()[:12]
     state.incident = Incident(
         run, rule.name, rule.severity, subject, state.entry, finding, (), wall
     )
-    return _told("fire", state, rule, subject, before, now, finding, entry.actions, finding.text)
+    return _told("fire", state, rule, subject, before, now, finding, entry.actions, why)
+
+
+def _note_relapse(state: State, rule: Rule, finding: Finding, now: float) -> str:
+    """It holds (again): was something given back too early? Gives why, for the log."""
+    if state.gave_back is None:
+        return finding.text
+    passed, on_proof = now - state.gave_back, state.on_proof(rule, now)
+    state.gave_back = None
+    if not on_proof:
+        state.relapses = 0
+        return finding.text
+    state.relapses = min(state.relapses + 1, _MOST_DOUBLED)
+    return (
+        f"{finding.text}; it is back {passed:.3g} s after something was given back, which next"
+        f" waits for {state.clear(rule):g} s of quiet"
+    )
 
 
 def _hold_on(
@@ -171,8 +208,9 @@ def _hold_on(
     if due:
         state.handled = now
     if state.phase == "recovering":
+        why = _note_relapse(state, rule, finding, now)
         before = state.enter("firing", now)
-        return _told("relapse", state, rule, subject, before, now, finding, actions, finding.text)
+        return _told("relapse", state, rule, subject, before, now, finding, actions, why)
     if not due:
         return None
     return _told("again", state, rule, subject, "firing", now, finding, actions, finding.text)
@@ -182,8 +220,7 @@ def _recover(state: State, rule: Rule, subject: Subject, now: float) -> Transiti
     entry = rule.entries[state.entry]
     assert state.quiet is not None
     if state.phase == "firing":
-        clear = rule.recover_interval if entry.clear is None else entry.clear
-        if now - state.quiet < clear - _slack(rule):
+        if now - state.quiet < state.clear(rule) - _slack(rule):
             return None
         why = f"nothing of it held for {now - state.quiet:.3g} s"
     elif now - state.eased < rule.recover_interval - _slack(rule):

@@ -4,6 +4,7 @@ What it is made of is put together in exporter/interference/room.py, which is im
 """
 
 import asyncio
+import logging
 import platform
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
 _LOOK_SECONDS = 0.05
 
+log = logging.getLogger(__name__)
+
 
 class InterferencePart(Part):
     """Made before usage, which asks for its `sources`; then `watch` what is kept."""
@@ -50,6 +53,9 @@ class InterferencePart(Part):
         self._dry_run = config.interference.dry_run
         self._history: History | None = None
         self._room: Room | None = None
+        self._idle = idle_note(config)
+        if self._idle:
+            log.warning(self._idle)
         if config.interference.rules is not None:
             from exporter.interference import room
 
@@ -104,7 +110,9 @@ class InterferencePart(Part):
             self._room.read(now)
 
     async def configure(self, now: AgentConfig) -> None:
-        room = self._room
+        room, before, self._idle = self._room, self._idle, idle_note(now)
+        if self._idle and self._idle != before:
+            log.warning(self._idle)
         if room is not None and now.interference.rules is not None:
             await in_thread(lambda: room.take(now), "interference")
 
@@ -120,7 +128,10 @@ class InterferencePart(Part):
             yield "interference.urls"
 
     def problems(self) -> Iterable[str]:
-        return self._room.problems() if self._room is not None else ()
+        if self._room is not None:
+            yield from self._room.problems()
+        elif self._idle:
+            yield self._idle
 
     def sections(self) -> Iterable[Section]:
         if self._room is not None:
@@ -139,7 +150,7 @@ class InterferencePart(Part):
             return self._room.answer()
         from exporter.interference.answer import answer
 
-        return answer(None, self._node, self._dry_run)
+        return answer(None, self._node, self._dry_run, problems=tuple(self.problems()))
 
     def _json(self) -> bytes:
         from exporter.interference.answer import to_json
@@ -150,3 +161,9 @@ class InterferencePart(Part):
         from exporter.interference.page import interference_page
 
         return interference_page(self._answer())
+
+
+def idle_note(config: AgentConfig) -> str:
+    """What is set and does nothing since there are no rules; "" where there is nothing of it."""
+    keys = ", ".join(config.interference.without_effect())
+    return f"interference: without interference.rules nothing is done by: {keys}" if keys else ""

@@ -25,12 +25,15 @@ LOG = ActionSpec("log")
 _WAITED = Series("cgroup/kubepods/burstable/podv.waited_for_offline_seconds", "counter")
 
 
-def rules(*actions: ActionSpec, clear: float = 3.0, handle: float = 5.0) -> RuleSet:
+def rules(
+    *actions: ActionSpec, clear: float = 3.0, handle: float = 5.0, longest_clear: float = 3600.0
+) -> RuleSet:
     """The victim waits for offline work more than half of the time."""
     entry = Entry(
         (Expression(parse("waited_for_offline > 0.5")),), (), actions or (LOG, PREEMPT), clear=clear
     )
     rule = Rule("cpu", "container", "rules.yaml:1", (entry,), (), 1.0, handle, 1.0, 0.0, "warning")
+    rule = rule._replace(longest_clear=longest_clear)
     return RuleSet((rule,), ("identity",), ())
 
 

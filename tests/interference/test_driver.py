@@ -65,6 +65,55 @@ def test_what_hurts_is_acted_on_with_the_likeliest_first_and_taken_back_when_it_
     assert story.driver.actions_total["preempt", "done"] == 2
 
 
+def flapping(story: Story, rounds: int) -> list[int]:
+    """Hurts whenever nothing is held in force; the seconds of quiet that each give-back waited."""
+    waited = []
+    for _ in range(rounds):
+        assert "fire" in said(story.seconds(2, 0.9, b=1.5))
+        quiet = 1
+        while "clear" not in said(story.second(0.0)):
+            quiet += 1
+        waited.append(quiet)
+    return waited
+
+
+def test_what_comes_back_whenever_it_is_given_back_is_given_back_less_and_less_often(
+    actions: Actions,
+) -> None:
+    the_rules = rules(longest_clear=30.0)
+    story = Story(Driver(the_rules, actions))
+    first, *later, last = flapping(story, 6)
+    assert [each - first for each in later] == [3, 9, 21, 27]  # of 3: 6, 12, 24, then 30 s
+    assert last == later[-1]
+    again = Driver(the_rules, actions)  # a restart forgets none of it
+    again.load(story.driver.save("boot"), "boot", float(story.now))
+    story.driver = again
+    (fire,) = (step for step in story.seconds(2, 0.9, b=1.5) if step.what == "fire")
+    assert fire.why.endswith("which next waits for 30 s of quiet")
+    story.seconds(31, 0.0)
+    story.seconds(61, 0.0)  # away for so long: as if it had never been
+    assert flapping(story, 2) == [first, first + 3]
+
+
+def test_where_nothing_was_in_force_what_comes_back_is_not_waited_for_any_longer(
+    actuator: RememberingActuator, actions: Actions
+) -> None:
+    dry = acting(actuator, dry_run=True)
+    for which, longest in ((None, 30.0), (dry, 30.0), (actions, 0.0)):
+        waited = flapping(Story(Driver(rules(longest_clear=longest), which)), 3)
+        assert len(set(waited)) == 1
+    dry.close()
+
+
+def test_who_is_gone_leaves_nothing_behind_of_its_relapses(actions: Actions) -> None:
+    story = Story(Driver(rules(), actions))
+    flapping(story, 1)
+    assert b'"gave_back":1' in story.driver.save("boot")
+    story.subjects = tuple(each for each in SUBJECTS if each != VICTIM)
+    story.second(0.0)
+    assert b"gave_back" not in story.driver.save("boot")
+
+
 def test_a_dry_run_says_what_it_would_do_and_asks_for_nothing_to_be_written(
     actuator: RememberingActuator,
 ) -> None:

@@ -262,6 +262,7 @@ rule_check:
       subjects: ^/kubepods/burstable/
       severity: critical
       cooldown: 5m
+      longest_clear: 10m
       rules:
         - any: [{name: expression, args: {expression: cpu_usage > 2}}]
           all:
@@ -299,7 +300,7 @@ def test_yaml_says_what_rules_json_cannot(tmp_path: Path) -> None:
         "    and that for 4s\n"
         "    then let offline work run only on idle CPUs, post to http://127.0.0.1:9/hook, limit "
         "offline disk I/O (rbps 1048576, riops 100); again every 1s while it holds\n"
-        "    over once nothing of it held for 30s\n"
+        "    over once nothing of it held for 30s, up to 10m if it keeps coming back\n"
         "  taken back a step every 1s\n"
         "  and then left alone for 5m"
     )
