@@ -18,7 +18,7 @@ import bcrypt
 from benchmarks.agent import resident_mb
 from benchmarks.tables import Table, markdown
 from tests.agent.running import Agent, running
-from tests.pingmesh.pki import authority, signed
+from tests.pki import authority, signed
 
 ROUNDS = 41
 SECONDS_BETWEEN = 0.2

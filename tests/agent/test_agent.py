@@ -12,8 +12,8 @@ import jsonschema
 import pytest
 
 from tests.agent.running import COMMAND, WATCHDOG_SECONDS, running
-from tests.agent.test_prometheus import free_port
 from tests.kernel.workloads import eventually, start_keepalive_timers
+from tests.peers import free_port
 
 pytestmark = pytest.mark.bpf
 

@@ -5,17 +5,15 @@ import ssl
 import subprocess
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import bcrypt
 import pytest
 
-from tests.agent.running import WATCHDOG_SECONDS, Agent, running
-from tests.agent.test_prometheus import PEERS, Prometheus, free_port
-from tests.pingmesh.pki import Pair, authority, signed
+from tests.agent.running import COMMAND, WATCHDOG_SECONDS, Agent, running
+from tests.peers import prometheus
+from tests.pki import Pair, authority, signed
 
 SCRAPERS = ("mutual", "nobody", "stranger", "wrong")
 
@@ -72,28 +70,10 @@ def scraper(name: str, target: str, pki: Path) -> dict[str, Any]:
     }
 
 
-@contextmanager
-def prometheus(agent: Agent, pki: Path, folder: Path) -> Iterator[Prometheus]:
+def scraping(agent: Agent, pki: Path) -> dict[str, Any]:
     target = agent.url.removeprefix("https://")
     jobs = [scraper(name, target, pki) for name in SCRAPERS]
-    settings = {"global": {"scrape_interval": "1s"}, "scrape_configs": jobs}
-    (folder / "prometheus.yml").write_text(json.dumps(settings))
-    port = free_port()
-    with (folder / "prometheus.log").open("w") as log:
-        process = subprocess.Popen(
-            [
-                PEERS / "prometheus",
-                f"--config.file={folder / 'prometheus.yml'}",
-                f"--storage.tsdb.path={folder / 'data'}",
-                f"--web.listen-address=127.0.0.1:{port}",
-            ],
-            stderr=log,
-        )
-        try:
-            yield Prometheus(port)
-        finally:
-            process.terminate()
-            process.wait(WATCHDOG_SECONDS)
+    return {"global": {"scrape_interval": "1s"}, "scrape_configs": jobs}
 
 
 def test_prometheus_scrapes_with_a_certificate_and_a_password_and_not_without(
@@ -102,13 +82,13 @@ def test_prometheus_scrapes_with_a_certificate_and_a_password_and_not_without(
     web = web_file(tmp_path, pki, tls_server_config=mutual(pki))
     with (
         running("--config", config, "--web.config.file", web) as agent,
-        prometheus(agent, pki, tmp_path) as server,
+        prometheus(tmp_path, scraping(agent, pki)) as server,
     ):
         assert server.eventually('up{job="mutual"} == 1')
         ended = server.eventually("count(count_over_time(up[1m]) > 1) == 4")
         assert ended  # each has been tried more than once
         up = server.query("up")
-        assert {json.loads(labels)["job"]: value for labels, value in up.items()} == {
+        assert {series.labels["job"]: series.value for series in up} == {
             name: float(name == "mutual") for name in SCRAPERS
         }
         for result in ("ok", "no_certificate", "bad_certificate"):
@@ -205,9 +185,8 @@ def test_an_agent_that_cannot_be_as_safe_as_it_should_does_not_start(
     with running("--config", config) as agent:
         assert agent.ended() == 1
         assert line in agent.log
-    command = ["kernmesh", "check", "--config", str(config)]
     done = subprocess.run(
-        [PEERS.parents[3] / ".venv/bin" / command[0], *command[1:]],
+        [*COMMAND, "check", "--config", str(config)],
         capture_output=True,
         text=True,
         timeout=WATCHDOG_SECONDS,

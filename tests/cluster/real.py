@@ -10,7 +10,6 @@ that version's.
 import json
 import os
 import shutil
-import socket
 import subprocess
 import time
 import urllib.request
@@ -22,6 +21,7 @@ from typing import NamedTuple
 
 from exporter.errors import KernmeshError
 from tests.debian import Apt
+from tests.peers import free_port
 
 CACHE = Path(__file__).parents[2] / ".cache" / "kube"
 TOKEN = "of-the-tests"
@@ -109,7 +109,7 @@ def running(folder: Path, cache: Path = CACHE) -> Iterator[Server]:
 
     Raises KernmeshError where it is not ready in time."""
     binary = built(cache)
-    client, peer, api = (_free_port() for _ in range(3))
+    client, peer, api = (free_port() for _ in range(3))
     url, etcd_url = f"https://127.0.0.1:{api}", f"http://127.0.0.1:{client}"
     peer_url = f"http://127.0.0.1:{peer}"
     key = folder / "service-accounts.key"
@@ -183,13 +183,6 @@ def _wait_until_ready(
                 return
         time.sleep(0.2)
     raise KernmeshError(f"{url}: not ready after {READY_SECONDS:g} s; {log} says why")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _run(*command: str) -> None:

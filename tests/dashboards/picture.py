@@ -13,7 +13,8 @@ from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 from tests.dashboards.queries import Query, dashboards
-from tests.dashboards.stack import Prometheus, Series, begin, load, stack
+from tests.dashboards.stack import begin, load, stack
+from tests.peers import Prometheus, Series
 
 COLUMN, LINE, LINES = 40, 20, 34
 SECONDS, STEP = 60, 2

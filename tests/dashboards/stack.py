@@ -5,66 +5,26 @@ Agent `a` has all programs, usage, rules and labels; `b` only probes. Both are o
 node `c` that has no agent, so that something is lost. Load is tests.programs'.
 """
 
-import json
 import subprocess
-import time
-import urllib.parse
-import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from tests.agent.running import COMMAND, Agent, running
-from tests.agent.test_prometheus import PEERS, free_port
 from tests.cluster.apiserver import ApiServer, api_server
 from tests.kernel.tasks import Task, ending, python_task
 from tests.kernel.test_pods import Pod
-from tests.pingmesh.pki import authority, signed
+from tests.peers import WATCHDOG_SECONDS, Prometheus, free_port, prometheus
 from tests.pingmesh.servers import nginx
+from tests.pki import authority, signed
 from tests.programs.ground import Ground, of_this_machine
 from tests.programs.loads import LOADS
 
-WATCHDOG_SECONDS = 60.0
 RULES_FOLDER = Path(__file__).resolve().parents[2] / "deploy/prometheus"
 STATS = Path("/proc/sys/kernel/bpf_stats_enabled")
 LABEL = "kernmesh.io/pressure-cpu"
-_KEYS = {"match": "match[]"}
 SPIN = "end = time.monotonic() + 600\nwhile time.monotonic() < end: pass"
-
-
-class Series(NamedTuple):
-    labels: Mapping[str, str]
-    value: float
-
-
-class Prometheus:
-    def __init__(self, url: str) -> None:
-        self.url = url
-
-    def ask(self, path: str, **query: str) -> Any:
-        """The `data` of its answer. Raises urllib's HTTPError where it refuses."""
-        words = urllib.parse.urlencode({_KEYS.get(key, key): text for key, text in query.items()})
-        with urllib.request.urlopen(f"{self.url}/api/v1/{path}?{words}", timeout=20) as answer:
-            return json.load(answer)["data"]
-
-    def query(self, expression: str, at: float | None = None) -> list[Series]:
-        """Now, or at a time; without what is not a number, as nothing can be drawn of it."""
-        time_ = {} if at is None else {"time": f"{at:.3f}"}
-        rows = self.ask("query", query=expression, **time_)["result"]
-        found = [Series(row["metric"], float(row["value"][1])) for row in rows]
-        return [series for series in found if series.value == series.value]
-
-    def eventually(self, expression: str) -> list[Series]:
-        until = time.monotonic() + WATCHDOG_SECONDS
-        while True:
-            found: list[Series] = []
-            with suppress(OSError):  # not up yet
-                found = self.query(expression)
-            if found:
-                return found
-            assert time.monotonic() < until, f"no series for {expression}"
-            time.sleep(0.2)  # between polls of another process, not a synchronisation
 
 
 def write_agent(folder: Path, name: str, controller: int, more: str) -> Path:
@@ -164,7 +124,7 @@ def stack(folder: Path) -> Iterator[Stack]:
             "kernmesh-controller": [f"127.0.0.1:{controller}"],
             "kernmesh-labeller": [f"127.0.0.1:{labeller}"],
         }
-        reader = enter(prometheus(folder, targets))
+        reader = enter(prometheus(folder, scraping(targets)))
         reader.eventually("up")  # before the agents: what changes at their start is seen
         enter(counted_run_time())
         named = named_pods(folder, enter(pods()))
@@ -237,9 +197,9 @@ def process(folder: Path, role: str, *words: str | Path | int) -> Iterator[None]
             running.wait(WATCHDOG_SECONDS)
 
 
-@contextmanager
-def prometheus(folder: Path, targets: Mapping[str, Sequence[str]]) -> Iterator[Prometheus]:
-    config = {
+def scraping(targets: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """By job; with our rules."""
+    return {
         "global": {"scrape_interval": "2s", "scrape_timeout": "2s", "evaluation_interval": "5s"},
         "rule_files": [f"{RULES_FOLDER}/*.yaml"],
         "scrape_configs": [
@@ -247,23 +207,6 @@ def prometheus(folder: Path, targets: Mapping[str, Sequence[str]]) -> Iterator[P
             for job, addresses in targets.items()
         ],
     }
-    (folder / "prometheus.yml").write_text(json.dumps(config))
-    port = free_port()
-    with (folder / "prometheus.log").open("w") as log:
-        running = subprocess.Popen(
-            [
-                PEERS / "prometheus",
-                f"--config.file={folder / 'prometheus.yml'}",
-                f"--storage.tsdb.path={folder / 'data'}",
-                f"--web.listen-address=127.0.0.1:{port}",
-            ],
-            stderr=log,
-        )
-        try:
-            yield Prometheus(f"http://127.0.0.1:{port}")
-        finally:
-            running.terminate()
-            running.wait(WATCHDOG_SECONDS)
 
 
 _FIRST = ("biolatency", "accept-latency", "tcp-syn-backlog", "direct-reclaim")

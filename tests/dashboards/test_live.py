@@ -8,7 +8,8 @@ from itertools import chain
 import pytest
 
 from tests.dashboards.queries import Query, queries
-from tests.dashboards.stack import Series, Stack, begin, load, stack
+from tests.dashboards.stack import Stack, begin, load, stack
+from tests.peers import Series
 
 pytestmark = pytest.mark.bpf
 

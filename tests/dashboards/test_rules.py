@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.agent.test_prometheus import PEERS
+from tests.peers import PROGRAMS
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "deploy/prometheus"
@@ -18,7 +18,7 @@ HEADING = re.compile(r"^## (\w+)$", re.MULTILINE)
 
 
 def promtool(*words: str | Path) -> None:
-    done = subprocess.run([PEERS / "promtool", *words], capture_output=True, text=True)
+    done = subprocess.run([PROGRAMS / "promtool", *words], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

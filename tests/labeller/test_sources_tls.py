@@ -13,7 +13,7 @@ from exporter.labeller.agent_source import PATIENCE, AgentSource, Place
 from exporter.labeller.config import Agents, PromRules
 from exporter.labeller.prom_source import PromSource
 from tests.labeller.answering import answering, as_json, http, run
-from tests.pingmesh.pki import authority, signed
+from tests.pki import authority, signed
 
 VECTOR = {"resultType": "vector", "result": [{"metric": {"instance": "a:1"}, "value": [1, "7"]}]}
 

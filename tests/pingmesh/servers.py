@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.pingmesh.pki import Pair
+from tests.peers import PEERS, free_port
+from tests.pki import Pair
 
-PEERS = Path(__file__).resolve().parents[2] / ".cache/peers"
 WATCHDOG_SECONDS = 30.0
 
 
@@ -22,12 +22,6 @@ def environment() -> dict[str, str]:
     """With the libraries that were unpacked beside the programs."""
     found = [*PEERS.glob("usr/lib/*-linux-gnu"), *PEERS.glob("lib/*-linux-gnu")]
     return {**os.environ, "LD_LIBRARY_PATH": ":".join(map(str, found))}
-
-
-def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
-    with socket.socket(socket.AF_INET, kind) as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 @contextmanager

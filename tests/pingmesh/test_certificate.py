@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pingmesh.probes.certificate import not_after
-from tests.pingmesh.pki import authority, signed
+from tests.pki import authority, signed
 
 
 @pytest.mark.parametrize("days", [-1, 1, 5_000, 9_000, 100_000])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.pingmesh.pki import authority, signed
+from tests.pki import authority, signed
 
 
 def check(config: Path) -> tuple[int, list[str]]:

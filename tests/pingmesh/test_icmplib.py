@@ -9,7 +9,8 @@ from statistics import median
 import icmplib
 import pytest
 
-from tests.pingmesh.servers import PEERS, environment
+from tests.peers import PEERS
+from tests.pingmesh.servers import environment
 from tests.pingmesh.test_faults import after, hosts
 from tests.pingmesh.test_lanes import Round, namespace, one_round, packets
 

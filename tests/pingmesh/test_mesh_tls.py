@@ -15,8 +15,8 @@ from pingmesh.controller_config import ControllerConfig, MeshConfig
 from pingmesh.mesh_prometheus import Prometheus
 from pingmesh.mesh_pull import Pulled
 from pingmesh.mesh_results import Asked
-from tests.pingmesh.pki import Pair, authority, signed
 from tests.pingmesh.test_pull_tls import serving
+from tests.pki import Pair, authority, signed
 
 ASKED = Asked({"a": "127.0.0.1"}, {}, "icmp")
 

@@ -20,7 +20,7 @@ from exporter.testing import FakeClock
 from pingmesh.agent import Mesh
 from pingmesh.guard import Guard
 from pingmesh.source import PullSource, Read, SourceError
-from tests.pingmesh.pki import Pair, authority, signed
+from tests.pki import Pair, authority, signed
 
 LIST = b"mesh: {a: {ips: [127.0.0.1]}}\n"
 

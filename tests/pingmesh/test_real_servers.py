@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from pingmesh.probe import Outcome
-from tests.pingmesh.pki import authority, signed
 from tests.pingmesh.servers import chronyd, dnsmasq, nginx
 from tests.pingmesh.test_probes import probed
+from tests.pki import authority, signed
 
 pytestmark = pytest.mark.bpf  # needs root: nginx and dnsmasq begin as that
 

@@ -16,7 +16,7 @@ from exporter.config import load_yaml
 from exporter.config.web import TlsServer
 from exporter.web.limits import Limits
 from exporter.web.tls import BadMaterial, Secure, make_secure, not_after
-from tests.pingmesh.pki import Pair, authority, signed
+from tests.pki import Pair, authority, signed
 from tests.web.serving import Agent, Client, play, serving, until
 
 GET = b"GET /metrics HTTP/1.1\r\nhost: a\r\n\r\n"
