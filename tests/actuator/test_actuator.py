@@ -35,6 +35,7 @@ from exporter.actuator.protocol import (
 from exporter.actuator.restore import Write
 from exporter.host.mounts import cgroup_mounts
 from exporter.hostfs import HostFs
+from tests.actuator.killing import Killed, dying_write
 from tests.actuator.trees import RealCgroups, real_cgroups, wait_for_end, workers_of
 
 pytestmark = pytest.mark.bpf
@@ -224,10 +225,6 @@ def test_killing_keeper_and_worker_is_mended_by_the_agent(
     assert values(cgroups) == BEFORE
 
 
-class Killed(BaseException):
-    """The process is gone: nothing after it runs."""
-
-
 @pytest.mark.parametrize("writes", range(4))
 @pytest.mark.parametrize("after_write", [False, True])
 def test_cpu_shares_come_back_with_cpu_idle_whenever_it_is_killed(
@@ -235,16 +232,6 @@ def test_cpu_shares_come_back_with_cpu_idle_whenever_it_is_killed(
 ) -> None:
     """The kernel resets them on the way: writes are cpu.idle 1, cpu.idle 0, cpu.shares."""
     prepare(cgroups)
-    left = [writes]
-
-    def write(folder: Folder, file: str, text: str) -> None:
-        if after_write:
-            folder.write(file, text)
-        if left[0] == 0:
-            raise Killed
-        left[0] -= 1
-        if not after_write:
-            folder.write(file, text)
 
     def force(write: Write) -> tuple[Journal, Force]:
         journal = Journal(str(tmp_path), "boot")
@@ -252,7 +239,7 @@ def test_cpu_shares_come_back_with_cpu_idle_whenever_it_is_killed(
         found = hierarchies(cgroup_mounts(HostFs()))
         return journal, Force(journal, found, Roots((cgroups.offline,), False), write)
 
-    journal, first = force(write)
+    journal, first = force(dying_write(writes, after_write))
     with suppress(Killed):
         first.set(Set(run="a", knob="preempt"))
         first.undo("a")

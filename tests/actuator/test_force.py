@@ -12,6 +12,7 @@ from exporter.actuator.force import Force
 from exporter.actuator.journal import JOURNAL, Journal
 from exporter.actuator.knobs import Unfit
 from exporter.actuator.protocol import Answer, Knob, Set, Target
+from tests.actuator.killing import Killed, dying_write
 from tests.actuator.trees import UNLIMITED, V1_CPU, V2, make
 
 BOOT = "11111111-2222-3333-4444-555555555555"
@@ -264,10 +265,6 @@ def test_a_cgroup_without_the_file_is_refused_with_its_name(tmp_path: Path) -> N
         machine.force().set(ask(knob="memory_high", bytes=1e9))
 
 
-class Killed(BaseException):
-    """The process is gone: nothing after it runs."""
-
-
 REQUESTS: list[tuple[int, list[Callable[[Force], object]]]] = [
     (1, [lambda f: f.set(ask(cores=1.0)), lambda f: f.set(ask(cores=0.5)), lambda f: f.undo("r")]),
     (1, [lambda f: f.set(ask(knob="preempt")), lambda f: f.undo("r")]),
@@ -297,19 +294,8 @@ def test_whenever_it_is_killed_the_next_one_puts_back_what_was_there(
     machine = Machine(tmp_path, version)
     make(machine.folder, f"{ROOT}/inner", {**V1_CPU, "cpu.cfs_quota_us": "180000"})
     inner = machine.cgroup / "inner"
-    left = [last_save]
-
-    def write(folder: Folder, file: str, text: str) -> None:
-        if after_write:
-            folder.write(file, text)
-        if left[0] == 0:
-            raise Killed
-        left[0] -= 1
-        if not after_write:
-            folder.write(file, text)
-
     before = machine.values_of_all(inner)
-    force = machine.force(write)
+    force = machine.force(dying_write(last_save, after_write))
     try:
         for step in steps:
             step(force)

@@ -17,7 +17,7 @@ from exporter.interference.model import (
     Subject,
     View,
 )
-from exporter.usage.window import Window
+from tests.interference.windows import TableView
 
 LOG = ActionSpec("log")
 PREEMPT = ActionSpec("preempt")
@@ -53,30 +53,8 @@ class Scripted:
         return 0.0
 
 
-class ScriptedView:
-    def __init__(self, now: float, subject: Subject) -> None:
-        self._now, self._subject = now, subject
-
-    @property
-    def now(self) -> float:
-        return self._now
-
-    @property
-    def subject(self) -> Subject:
-        return self._subject
-
-    def value(self, signal: str) -> float | None:
-        return None
-
-    def window(self, signal: str, seconds: float) -> Window:
-        return Window((), (), ())
-
-    def devices(self) -> Sequence[str]:
-        return ()
-
-
 def view_at(now: float) -> Callable[[Subject], View]:
-    return lambda subject: ScriptedView(now, subject)
+    return lambda subject: TableView({}, subject, now=now)
 
 
 def entry(

@@ -1,7 +1,5 @@
 """The landing page says what runs, what does not and why, and escapes what it is given."""
 
-from html.parser import HTMLParser
-
 import pytest
 
 from exporter.pages.landing import (
@@ -12,6 +10,7 @@ from exporter.pages.landing import (
     landing_page,
     uptime_text,
 )
+from tests.pages.outline import Outline
 
 STATUS = Status(
     version="1.2.3",
@@ -30,30 +29,6 @@ STATUS = Status(
     ),
     links=DEFAULT_LINKS,
 )
-
-
-class Outline(HTMLParser):
-    """Text without tags and white space, and every attribute that could load something."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.words: list[str] = []
-        self.links: list[str] = []
-        self.loads: list[str] = []
-        self.tags: set[str] = set()
-        self.feed(page)
-        self.text = " ".join(self.words)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.add(tag)
-        for name, value in attrs:
-            if tag == "a" and name == "href":
-                self.links.append(value or "")
-            elif name in ("src", "href", "action", "style") or name.startswith("on"):
-                self.loads.append(f"{tag} {name}={value}")
-
-    def handle_data(self, data: str) -> None:
-        self.words += data.split()
 
 
 @pytest.mark.parametrize(

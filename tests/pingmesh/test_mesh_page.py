@@ -2,7 +2,6 @@
 
 import asyncio
 import functools
-from html.parser import HTMLParser
 from pathlib import Path
 
 import httpx
@@ -19,35 +18,8 @@ from pingmesh.mesh_reading import MeshJson, Reading, as_json, make_reading
 from pingmesh.mesh_watch import Meshes, MeshWatch
 from pingmesh.pages.mesh import Asking, NoSuchPlace, choose, mesh_page
 from pingmesh.topology import Member, Topology
+from tests.pages.outline import Outline
 from tests.pingmesh.confusion import Mesh, members, scenario
-
-
-class Outline(HTMLParser):
-    """Text, links, classes of cells, and whatever could load something or run."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.words: list[str] = []
-        self.links: list[str] = []
-        self.cells: list[str] = []
-        self.loads: list[str] = []
-        self.tags: set[str] = set()
-        self.feed(page)
-        self.text = " ".join(self.words)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.add(tag)
-        found = dict(attrs)
-        if tag == "td" and "title" in found:
-            self.cells.append(found.get("class") or "")
-        for name, value in attrs:
-            if tag == "a" and name == "href":
-                self.links.append(value or "")
-            elif name in ("src", "href", "action", "style") or name.startswith("on"):
-                self.loads.append(f"{tag} {name}={value}")
-
-    def handle_data(self, data: str) -> None:
-        self.words += data.split()
 
 
 def reading(mesh: Mesh, problem: str | None = None) -> Reading:
