@@ -28,13 +28,22 @@ class Problem(NamedTuple):
 class KernmeshError(Exception):
     """Whatever kernmesh itself finds wrong; its text is one line for a user."""
 
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """The same, one thing that is wrong on each; never empty."""
+        return (str(self),)
+
 
 class ConfigError(KernmeshError):
     """Input files are wrong. `problems` has all that was found, in file order, never empty."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         self.problems = tuple(problems)
-        super().__init__("\n".join(str(problem) for problem in self.problems))
+        super().__init__("\n".join(self.lines))
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        return tuple(map(str, self.problems))
 
 
 class BpfError(KernmeshError):

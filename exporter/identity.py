@@ -14,9 +14,9 @@ from typing import NamedTuple
 
 from exporter.config.client import BasicAuth, ClientTls
 from exporter.errors import KernmeshError
+from exporter.filestamp import Stamp, stamp_of
 
 _LONGEST_TOKEN = 64 << 10
-Stamp = tuple[int, int, int]
 
 
 class BadFile(KernmeshError):
@@ -141,10 +141,9 @@ def _stamp(section: str, key: str, path: str) -> Stamp:
     """Changes when the file does. Raises BadFile where it cannot be read."""
     try:
         with Path(path).open("rb") as file:
-            status = os.fstat(file.fileno())
+            return stamp_of(os.fstat(file.fileno()))
     except OSError as error:
         raise BadFile(key, path, error.strerror or "cannot be read", section) from error
-    return status.st_mtime_ns, status.st_size, status.st_ino
 
 
 def _unreadable(error: OSError) -> str | None:

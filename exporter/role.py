@@ -19,7 +19,7 @@ from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
 
 from exporter.clock import Clock, SystemClock
-from exporter.errors import ConfigError, KernmeshError
+from exporter.errors import KernmeshError
 from exporter.hostfs import HostFs
 from exporter.metrics import exposition
 from exporter.metrics.registry import Named, Registry
@@ -151,9 +151,8 @@ class Role(ABC, Generic[C]):
                 now = await in_thread(self.read, "reload")
                 web_now = await in_thread(web.read, "web files") if web else None
             except KernmeshError as error:
-                lines = error.problems if isinstance(error, ConfigError) else (error,)
-                self.reloads.failed(str(lines[0]))
-                for line in lines:
+                self.reloads.failed(error.lines[0])
+                for line in error.lines:
                     log.error("reload refused: %s", line)
                 raise
             self._notes = tuple(

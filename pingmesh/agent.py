@@ -13,7 +13,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Seq
 from prometheus_client import Metric
 
 from exporter.clock import Clock
-from exporter.errors import ConfigError, KernmeshError
+from exporter.errors import KernmeshError
 from exporter.metrics.table import FastFamily, Shape
 from exporter.pages.section import Section
 from pingmesh.connectionlane import ConnectionLane
@@ -175,8 +175,7 @@ class Mesh:
         self._failures += 1
         self._reads["failed"] += 1
         self._reasons[error.reason if isinstance(error, SourceError) else "content"] += 1
-        problems = error.problems if isinstance(error, ConfigError) else (error,)
-        text = str(problems[0])
+        text = error.lines[0]
         kept = "the last good list is kept" if self._probing else "nothing is probed"
         limit = source.fails_closed
         if limit is not None and self._failures >= limit and self._probing:
@@ -186,7 +185,7 @@ class Mesh:
             kept = f"{self._failures} failures in a row, so nothing is probed until it is back"
         problem = f"{text} ({kept})"
         if problem != self._problem:
-            for each in problems:
+            for each in error.lines:
                 log.error("pinglist: %s", each)
             log.error("pinglist: %s", kept)
         self._problem = problem

@@ -16,6 +16,7 @@ from starlette.types import ASGIApp
 
 from exporter import __revision__, __version__
 from exporter.errors import ConfigError, KernmeshError, Problem
+from exporter.filestamp import Stamp, stamp_of
 from exporter.memory import give_back
 from exporter.metrics.process import register_self
 from exporter.role import Options, Role, Show, Start, run
@@ -260,7 +261,7 @@ class Controller(Role[Given]):
                 return None
             custom, stamp = _read_custom(path)
         except KernmeshError as error:
-            problem = str(error.problems[0] if isinstance(error, ConfigError) else error)
+            problem = error.lines[0]
             if problem != self._custom_problem:
                 log.error("custom targets stay as they were: %s", problem)
             self._custom_problem = problem
@@ -281,16 +282,15 @@ class Controller(Role[Given]):
         return "\n".join(lines)
 
 
-def _stamp(path: Path) -> tuple[int, ...]:
+def _stamp(path: Path) -> Stamp:
     """Raises KernmeshError."""
     try:
-        stat = path.stat()
+        return stamp_of(path.stat())
     except OSError as error:
         raise KernmeshError(f"{path}: {error.strerror}") from error
-    return stat.st_mtime_ns, stat.st_size, stat.st_ino
 
 
-def _read_custom(path: Path) -> tuple[Pinglist, tuple[int, ...]]:
+def _read_custom(path: Path) -> tuple[Pinglist, Stamp]:
     """Raises KernmeshError."""
     stamp = _stamp(path)
     return read_pinglist(path), stamp

@@ -9,8 +9,9 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-from exporter.config import Duration, Fault, HttpUrl, ListenAddress, doubles, load_yaml
+from exporter.config import Duration, Fault, HttpUrl, ListenAddress, load_yaml
 from exporter.config.client import BasicAuth, ClientTls, secret_faults
+from exporter.config.server import HttpServer, Listen
 from pingmesh.pinglist import LARGEST_DATAGRAM, Setting
 from pingmesh.topology import MOST_BETWEEN_ZONES, Rules
 
@@ -20,17 +21,11 @@ Milliseconds = Annotated[float, Meta(gt=0)]
 SHORTEST_REFRESH = Duration("1s")
 
 
-class ControllerServer(Struct, frozen=True, forbid_unknown_fields=True):
+class ControllerServer(HttpServer, frozen=True, forbid_unknown_fields=True):
     """The HTTP server. `web_config` is a file as Prometheus exporters read it (TLS, users);
     `lifecycle` lets POST /-/reload reload."""
 
-    listen: Annotated[tuple[ListenAddress, ...], Meta(min_length=1)] = (ListenAddress(":9115"),)
-    web_config: Text | None = None
-    lifecycle: bool = False
-
-    def faults(self) -> Iterator[Fault]:
-        for index in doubles([text for text in self.listen if not text.endswith(":0")]):
-            yield Fault(("listen", index), "is there twice", self.listen[index])
+    listen: Listen = (ListenAddress(":9115"),)
 
 
 class Kubernetes(Struct, frozen=True, forbid_unknown_fields=True):

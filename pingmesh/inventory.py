@@ -14,7 +14,7 @@ from msgspec import Meta, Struct
 
 from exporter.clock import Clock
 from exporter.config import Fault, Limits, doubles, load_yaml
-from exporter.errors import ConfigError, KernmeshError
+from exporter.errors import KernmeshError
 from pingmesh.address import family_of
 from pingmesh.topology import Member
 
@@ -179,8 +179,8 @@ class Roll:
     def _away(self, source: Source, error: KernmeshError) -> None:
         before = self.errors.get(source.name)
         self.errors[source.name] = error
-        if (before is None or _line(before) != _line(error)) and not isinstance(error, NotYet):
-            log.error("members of source %s stay: %s", source.name, _line(error))
+        if (before is None or before.lines[0] != error.lines[0]) and not isinstance(error, NotYet):
+            log.error("members of source %s stay: %s", source.name, error.lines[0])
 
     def waiting(self, network: Network) -> bool:
         """Whether some source of this network has never said who is there."""
@@ -195,7 +195,7 @@ class Roll:
     @property
     def problems(self) -> dict[str, str]:
         """One line per source that is away."""
-        return {name: _line(error) for name, error in self.errors.items()}
+        return {name: error.lines[0] for name, error in self.errors.items()}
 
     def members(self, network: Network = "nodes") -> list[Member]:
         """Of all sources, each name once."""
@@ -223,7 +223,3 @@ class Roll:
         """Seconds since each source was last read well; without those that never were."""
         now = self._clock.monotonic()
         return {name: now - at for name, at in self._read_at.items()}
-
-
-def _line(error: KernmeshError) -> str:
-    return str(error.problems[0] if isinstance(error, ConfigError) else error)

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from exporter.commands.flags import config_flag, web_flag
+from exporter.commands.output import told
 from exporter.errors import ConfigError, Problem
 from exporter.hostfs import HostFs
 
@@ -18,12 +19,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    problems = _of_agent(arguments) if arguments.controller is None else _of_controller(arguments)
-    for problem in problems:
-        print(problem, file=sys.stderr)
-    if not problems:
-        print("ok")
-    return 1 if problems else 0
+    of = _of_agent if arguments.controller is None else _of_controller
+    return told(of(arguments))
 
 
 def _of_controller(arguments: argparse.Namespace) -> list[Problem]:

@@ -1,11 +1,10 @@
 """`kernmesh labeller`: by labeller.yaml, or by dynamicScheduler's flags as they are."""
 
 import argparse
-import sys
 from pathlib import Path
 
 from exporter.commands.flags import role_flags, role_options
-from exporter.commands.output import show
+from exporter.commands.output import show, told
 from exporter.errors import KernmeshError
 
 _FLAGS = ("kubeconfig", "prom", "rules", "seconds", "webaddr")
@@ -28,7 +27,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     from exporter.labeller.config import Flags, from_flags
-    from exporter.labeller.role import Given, check_all, read, run_labeller
+    from exporter.labeller.role import Given, read, run_labeller
+    from exporter.labeller.settings import check
 
     given_flags = [name for name in _FLAGS if getattr(arguments, name) is not None]
     if arguments.config is not None and given_flags:
@@ -47,10 +47,5 @@ def run(arguments: argparse.Namespace) -> int:
         )
         given = Given(from_flags(flags), "flags")
     if arguments.check:
-        problems = check_all(given)
-        for problem in problems:
-            print(problem, file=sys.stderr)
-        if not problems:
-            print("ok")
-        return 1 if problems else 0
+        return told(check(given.config))
     return run_labeller(role_options(arguments), given, show)

@@ -15,6 +15,7 @@ from exporter.config.convert import Fault, doubles
 from exporter.config.load import line_of, load_yaml
 from exporter.config.pingmesh import Pingmesh
 from exporter.config.scalars import Duration, HttpUrl, ListenAddress, Regexp
+from exporter.config.server import HttpServer, Listen
 from exporter.errors import ConfigError, Problem
 from exporter.usage import grammar
 
@@ -44,17 +45,11 @@ OFFLINE_ANNOTATIONS = {
 SHORTEST_INTERVAL = Duration("100ms")
 
 
-class Server(Struct, frozen=True, forbid_unknown_fields=True):
+class Server(HttpServer, frozen=True, forbid_unknown_fields=True):
     """The HTTP server. `web_config` is a file as Prometheus exporters read it (TLS, users);
     `lifecycle` lets POST /-/reload reload."""
 
-    listen: Annotated[tuple[ListenAddress, ...], Meta(min_length=1)] = (ListenAddress(":9435"),)
-    web_config: Text | None = None
-    lifecycle: bool = False
-
-    def faults(self) -> Iterator[Fault]:
-        for index in doubles([text for text in self.listen if not text.endswith(":0")]):
-            yield Fault(("listen", index), "is there twice", self.listen[index])
+    listen: Listen = (ListenAddress(":9435"),)
 
 
 class Ebpf(Struct, frozen=True, forbid_unknown_fields=True):

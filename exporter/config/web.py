@@ -27,7 +27,6 @@ ClientAuth = Literal[
     "RequireAndVerifyClientCert",
 ]
 VERIFYING = ("VerifyClientCertIfGiven", "RequireAndVerifyClientCert")
-HEALTH = ("/-/healthy", "/-/ready")
 
 # Go's names (crypto/tls, CipherSuites) to OpenSSL's (openssl-ciphers(1)).
 SUITES: Mapping[str, str] = {

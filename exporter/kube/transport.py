@@ -11,7 +11,6 @@ import socket
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from msgspec import DecodeError, json
@@ -19,6 +18,7 @@ from msgspec import DecodeError, json
 from exporter import __version__
 from exporter.clock import Clock
 from exporter.errors import KernmeshError
+from exporter.filestamp import Stamp, stamp
 from exporter.kube.access import Access, read_kubeconfig
 from exporter.kube.api import ApiError, Object
 from exporter.kube.trust import tls_context, watched_files
@@ -42,8 +42,6 @@ _KEEP_ALIVE = (
     (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 10),
     (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
 )
-
-Stamp = tuple[int, int, int]
 
 
 class Asked(NamedTuple):
@@ -239,19 +237,19 @@ class Transport:
         file = self._access.token_file
         if file is None:
             return self._token
-        stamp = _stamp(file)
-        if anew or stamp is None or stamp != self._token_stamp:
+        now = stamp(file)
+        if anew or now is None or now != self._token_stamp:
             try:
                 self._token = file.read_text("ascii").strip()
             except (OSError, UnicodeDecodeError) as error:
                 reason = getattr(error, "strerror", None) or "is no text"
                 raise KernmeshError(f"{file}: the token cannot be read: {reason}") from error
-            self._token_stamp = stamp
+            self._token_stamp = now
         return self._token
 
     async def _connected(self) -> "httpx.AsyncClient":
         async with self._opening:
-            stamps = tuple(map(_stamp, watched_files(self._access)))
+            stamps = tuple(map(stamp, watched_files(self._access)))
             changed = stamps != self._stamps or self._made_by is not self._access
             if self._client is None or changed:
                 access = self._access
@@ -352,12 +350,3 @@ def _decode(where: str, content: bytes | bytearray) -> Any:
         return json.decode(content)
     except (DecodeError, RecursionError) as error:
         raise ApiError(where, f"what was answered is no JSON: {error}") from error
-
-
-def _stamp(file: Path) -> Stamp | None:
-    """None where it cannot be seen; symbolic links are followed, as projected volumes need."""
-    try:
-        status = file.stat()
-    except OSError:
-        return None
-    return status.st_mtime_ns, status.st_ino, status.st_size

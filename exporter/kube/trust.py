@@ -3,7 +3,6 @@
 PEM that a kubeconfig carries in itself never touches a disk. Knows no HTTP client.
 """
 
-import os
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from exporter.errors import KernmeshError
 from exporter.kube.access import Access, Material
+from exporter.pem import pem_file
 
 
 def watched_files(access: Access) -> tuple[Path, ...]:
@@ -64,12 +64,8 @@ def _as_file(material: Material) -> Iterator[str]:
     if material.data is None:
         yield str(material.file)
         return
-    fd = os.memfd_create("pem", os.MFD_CLOEXEC)
-    try:
-        os.write(fd, material.data)
-        yield f"/proc/self/fd/{fd}"
-    finally:
-        os.close(fd)
+    with pem_file(material.data) as path:
+        yield path
 
 
 def _reason(error: Exception) -> str:

@@ -15,7 +15,8 @@ import msgspec
 from msgspec import Struct
 
 from exporter.errors import KernmeshError
-from exporter.identity import BadFile, Identity, Stamp
+from exporter.filestamp import Stamp
+from exporter.identity import BadFile, Identity
 from exporter.labeller.config import Agents
 from exporter.labeller.lean_http import PLAIN, Manner, Reply, get_all
 from exporter.labeller.prom_source import Values
@@ -73,7 +74,6 @@ class AgentSource:
         self._rounds = 0
         self.statistics: Mapping[str, Mapping[str, float]] = {}
         self.evictions: Mapping[str, Sequence[Request]] = {}
-        self.asked = 0
         self.reasons: Mapping[str, int] = {}
         """Why agents failed in the last round, and how many did."""
 
@@ -88,7 +88,6 @@ class AgentSource:
         evictions: dict[str, Sequence[Request]] = {}
         reasons = Counter[str]()
         due = iter([each for each in places.items() if self._is_due(each[0])])
-        self.asked = 0
         try:
             if self._config.scheme == "https":
                 self._manner = await in_thread(self._present, "agents' files")
@@ -97,7 +96,6 @@ class AgentSource:
 
         async def worker() -> None:
             for node, place in due:
-                self.asked += 1
                 try:
                     found, wants = await self._one(place)
                 except KernmeshError as error:

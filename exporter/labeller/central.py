@@ -257,9 +257,8 @@ class Central:
                     await self.lease.release()
             except TimeoutError:
                 log.info("the lease is not given back: the API does not answer")
-        for source in (self.prom,):
-            if source is not None:
-                await source.close()
+        if self.prom is not None:
+            await self.prom.close()
 
     # --- what is shown
 

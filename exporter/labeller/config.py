@@ -9,15 +9,17 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-from exporter.config import Duration, Fault, HttpUrl, ListenAddress, doubles, load_yaml
-from exporter.config.agent import Keys, Percent, is_zone
+from exporter.config import Duration, Fault, HttpUrl, ListenAddress, load_yaml
+from exporter.config.agent import Enter, Keys, Percent, is_zone
 from exporter.config.client import BasicAuth, ClientTls, secret_faults
+from exporter.config.server import HttpServer, Listen
 from exporter.errors import ConfigError, KernmeshError, Problem
+from exporter.pressure.deciding import GAUGES
 
 Text = Annotated[str, Meta(min_length=1)]
 Port = Annotated[int, Meta(ge=1, le=65535)]
 SHORTEST_INTERVAL = Duration("1s")
-RESOURCES = ("cpu", "mem", "disk", "io")
+RESOURCES = tuple(GAUGES)
 
 ServiceName = Annotated[
     str,
@@ -55,30 +57,19 @@ class Bands(Struct, frozen=True, forbid_unknown_fields=True):
     schedule: bool = True
 
 
-class Begin(Struct, frozen=True, forbid_unknown_fields=True):
+class Begin(Enter, frozen=True, forbid_unknown_fields=True):
     """Pressure begins when `at_least` of the last `of` samples are over the level. The default is
     the best that a simulation found (docs/pressure.md)."""
 
     of: Annotated[int, Meta(ge=1, le=360)] = 5
     at_least: Annotated[int, Meta(ge=1)] = 4
 
-    def faults(self) -> Iterator[Fault]:
-        if self.at_least > self.of:
-            want = f"at most of ({self.of})"
-            yield Fault(("at_least",), "too large", self.at_least, want, also=(("of",),))
 
-
-class LabellerServer(Struct, frozen=True, forbid_unknown_fields=True):
+class LabellerServer(HttpServer, frozen=True, forbid_unknown_fields=True):
     """The HTTP server. `web_config` is a file as Prometheus exporters read it (TLS, users);
     `lifecycle` lets POST /-/reload reload."""
 
-    listen: Annotated[tuple[ListenAddress, ...], Meta(min_length=1)] = (ListenAddress(":9000"),)
-    web_config: Text | None = None
-    lifecycle: bool = False
-
-    def faults(self) -> Iterator[Fault]:
-        for index in doubles([text for text in self.listen if not text.endswith(":0")]):
-            yield Fault(("listen", index), "is there twice", self.listen[index])
+    listen: Listen = (ListenAddress(":9000"),)
 
 
 class Agents(Struct, frozen=True, forbid_unknown_fields=True):

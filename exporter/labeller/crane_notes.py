@@ -7,7 +7,6 @@ pressure/crane.py's.
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import NamedTuple
 
 from exporter.clock import Clock
@@ -16,7 +15,7 @@ from exporter.kube.cache import Change
 from exporter.labeller.nodes import Known
 from exporter.pressure.annotations import HOT_VALUE, Hot, hot_annotation, hot_value
 from exporter.pressure.crane import Crane, Writing
-from exporter.pressure.marks import Marks
+from exporter.pressure.marks import Marks, stamped
 from exporter.pressure.plan import Plan
 from exporter.pressure.standing import look
 from exporter.pressure.writer import Writer
@@ -42,8 +41,8 @@ def bound(pod: Object) -> Bound | None:
     for each in pod.get("status", {}).get("conditions") or ():
         if each.get("type") == "PodScheduled" and each.get("status") == "True":
             text = str(each.get("lastTransitionTime") or "")
-            at = datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
-            return Bound(str(node), at.timestamp())
+            at = stamped(text)
+            return None if at is None else Bound(str(node), at)
     return None
 
 

@@ -1,6 +1,7 @@
 """What the labeller says of itself: kernmesh_pressure_*, those of an agent's own node among them.
 
-Asked at each scrape, in any thread: it reads only what is replaced, never changed.
+Asked at each scrape, in any thread: what it reads is replaced and never changed, or (the keeper's
+nodes) read by one call that holds the interpreter's lock.
 """
 
 from collections.abc import Iterable

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypedDict
 from urllib.parse import urlsplit
 
 from exporter.errors import ConfigError, KernmeshError
+from exporter.filestamp import stamp
 from exporter.identity import BadFile, Identity, Seen, tls_problem
 from exporter.labeller.config import PromRules
 from exporter.labeller.nodes import host_of
@@ -55,7 +56,7 @@ class PromSource:
         """Raises ConfigError where there is no rule to begin with."""
         self._config = config
         self._path = Path(config.rules)
-        self._stamp = _stamp(self._path)
+        self._stamp = stamp(self._path)
         self.file: RuleFile = read_rules(self._path)
         if not self.file.rules:
             raise ConfigError(self.file.problems)
@@ -74,8 +75,8 @@ class PromSource:
 
     def look(self) -> bool:
         """Whether the rules are others now. Blocks."""
-        stamp = _stamp(self._path)
-        if stamp == self._stamp:
+        now = stamp(self._path)
+        if now == self._stamp:
             return False
         try:
             found = read_rules(self._path)
@@ -87,7 +88,7 @@ class PromSource:
                 log.warning(text)
             self._file_problem = text
             return False  # and it is looked at again, since it may be being written
-        self._stamp, self._file_problem = stamp, ""
+        self._stamp, self._file_problem = now, ""
         changed, self.file = found != self.file, found
         return changed
 
@@ -194,18 +195,12 @@ class PromSource:
         )
 
     def _say(self, rule: str, why: str) -> None:
-        before = self._failed.pop(rule, "")
+        before = self._failed.get(rule, "")
+        # Replaced, not changed: a scrape may be reading it.
+        others = {name: text for name, text in self._failed.items() if name != rule}
+        self._failed = others | ({rule: why} if why else {})
         if why:
-            self._failed[rule] = why
             if why != before:
                 log.warning("rule %s: %s; what was known holds", rule, why)
         elif before:
             log.info("rule %s: is answered again", rule)
-
-
-def _stamp(path: Path) -> tuple[int, ...] | None:
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_mtime_ns, status.st_ino, status.st_size

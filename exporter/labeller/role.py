@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from starlette.routing import BaseRoute
 
 from exporter import __revision__, __version__
-from exporter.errors import ConfigError, KernmeshError, Problem
+from exporter.errors import ConfigError, KernmeshError
 from exporter.kube.access import Access, find_access
 from exporter.kube.client import KubeClient
 from exporter.labeller.agent_source import AgentSource
@@ -26,7 +26,7 @@ from exporter.labeller.prom_source import PromSource
 from exporter.labeller.settings import check, crane_plan
 from exporter.memory import give_back
 from exporter.metrics.process import register_self
-from exporter.parts.pressure import GAUGES
+from exporter.pressure.deciding import GAUGES
 from exporter.pressure.facts import Requests
 from exporter.role import Options, Role, Show, Start, run
 from exporter.web.clients import Clients
@@ -40,13 +40,8 @@ class Given(NamedTuple):
 
 
 def read(path: Path) -> Given:
-    """labeller.yaml, checked with the files that it names. Raises ConfigError."""
+    """labeller.yaml; the files that it names are `check`'s. Raises ConfigError."""
     return Given(load_labeller(path), str(path))
-
-
-def check_all(given: Given) -> list[Problem]:
-    """Everything that can be said without asking anybody."""
-    return check(given.config, given.file)
 
 
 def run_labeller(options: Options, given: Given, show: Show) -> int:
@@ -77,7 +72,7 @@ class Labeller(Role[Given]):
             crane=crane_plan(config),
             show=lambda line: self._show(line),
         )
-        self._notes_of_files = tuple(str(each) for each in check_all(given))
+        self._notes_of_files = tuple(str(each) for each in check(given.config))
         self.register(
             [
                 ("labeller", Figures(self.central, requests, self.clock)),
@@ -109,7 +104,7 @@ class Labeller(Role[Given]):
         if self.options.config is None:  # by dynamicScheduler's flags
             return self._first
         found = read(self.options.config)
-        if problems := check_all(found):
+        if problems := check(found.config):
             raise ConfigError(problems)
         return found
 

@@ -56,8 +56,8 @@ def crane_plan(config: LabellerConfig) -> CranePlan | None:
     return CranePlan(Crane(periods, ZoneInfo(config.crane_timezone)), spec.hot_value)
 
 
-def check(config: LabellerConfig, file: str) -> list[Problem]:
-    """What is wrong with the files that it names, and with them together."""
+def check(config: LabellerConfig) -> list[Problem]:
+    """What is wrong with the files of its sources, and with them together."""
     problems: list[Problem] = []
     if config.crane_policy is not None:
         path = Path(config.crane_policy)
@@ -67,11 +67,11 @@ def check(config: LabellerConfig, file: str) -> list[Problem]:
             names = []
         problems += check_policy(path, [HOT_VALUE, *filter(_computed, names)])
     if config.prometheus is not None:
-        problems += _rules(config, config.prometheus, file)
+        problems += _rules(config, config.prometheus)
     return problems
 
 
-def _rules(config: LabellerConfig, prometheus: PromRules, file: str) -> list[Problem]:
+def _rules(config: LabellerConfig, prometheus: PromRules) -> list[Problem]:
     path = Path(prometheus.rules)
     try:
         found = read_rules(path)

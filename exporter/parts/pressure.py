@@ -24,13 +24,6 @@ if TYPE_CHECKING:
     from exporter.pressure.facts import Requests
     from exporter.pressure.own_node import OwnNode
 
-GAUGES = {
-    "cpu": "cpu_usage_active",
-    "mem": "mem_usage_active",
-    "disk": "disk_usage_active",
-    "io": "disk_io_usage_active",
-}
-"""Which gauge decides the level of a resource; on /metrics it begins with node_."""
 SETTLE_INTERVALS = 3.0
 """Of usage.interval: gauges that are there at all are there by then."""
 
@@ -73,6 +66,8 @@ class PressurePart(Part):
     def sections(self) -> Iterator[Section]:
         if self._node is None:
             return
+        from exporter.pressure.deciding import GAUGES
+
         states, gauges = self._node.deciding.states, self._sampled()[1]
         limits = chosen(self._config.pressure)
         rows = []
@@ -92,9 +87,7 @@ class PressurePart(Part):
             ("Resource", "Level", "Now", "Begins over / ends under"),
             tuple(rows),
             empty="No level is configured.",
-            note="Dry run: nothing is written to the Node."
-            if self._config.pressure.dry_run
-            else "",
+            note=DRY if self._config.pressure.dry_run else "",
             urgent=any(state.level == "pressed" for state in states.values()),
         )
 
@@ -107,6 +100,7 @@ class PressurePart(Part):
         self, clock: Clock, sampled: Sample, schedule_wanted: Callable[[], bool | None]
     ) -> "OwnNode":
         from exporter.pressure.deciding import (
+            GAUGES,
             SCHEDULE,
             Deciding,
             Sampled,
@@ -186,6 +180,8 @@ class PressurePart(Part):
 
 def chosen(pressure: Pressure) -> Mapping[str, Level]:
     """The levels that follow a gauge, by resource."""
+    from exporter.pressure.deciding import GAUGES
+
     levels = {resource: getattr(pressure.levels, resource) for resource in GAUGES}
     return {resource: level for resource, level in levels.items() if level is not None}
 

@@ -10,7 +10,6 @@ pkg/controller/annotator (the values), pkg/plugins/dynamic/stats.go (who reads t
 
 import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 from zoneinfo import ZoneInfo
@@ -19,6 +18,7 @@ from msgspec import Meta, Struct, field
 
 from exporter.config import Duration, Fault, doubles, line_of, load_yaml
 from exporter.errors import ConfigError, Problem
+from exporter.pressure.marks import stamp
 
 SHORTEST_PERIOD = Duration("1s")
 HOT_VALUE = "node_hot_value"
@@ -109,15 +109,11 @@ def as_annotation(percent: float, wall: float, zone: ZoneInfo) -> str:
     Raises ValueError for no number."""
     if not math.isfinite(percent):
         raise ValueError(f"no number, got {percent}")
-    return f"{percent / 100:.5f},{_stamp(wall, zone)}"
+    return f"{percent / 100:.5f},{stamp(wall, zone)}"
 
 
 def hot_annotation(hot: int, wall: float, zone: ZoneInfo) -> str:
-    return f"{hot},{_stamp(wall, zone)}"
-
-
-def _stamp(wall: float, zone: ZoneInfo) -> str:
-    return datetime.fromtimestamp(wall, zone).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return f"{hot},{stamp(wall, zone)}"
 
 
 def hot_value(bound_at: Iterable[float], now: float, rules: Sequence[Hot]) -> int:

@@ -1,6 +1,6 @@
 """What one Node's crane annotations should be now, each at its own period.
 
-    Writing.due(now, …) ─▶ texts to write ─▶ Writing.written(…) once they stand
+    Writing.fresh(now, …) ─▶ texts to write ─▶ Writing.written(…) once they stand
 
 Knows no Node and no API; the policy and the form of a value are annotations.py's.
 """

@@ -12,6 +12,13 @@ from exporter.pressure.levels import START, Level, Settings, State, adopted, adv
 
 log = logging.getLogger(__name__)
 
+GAUGES = {
+    "cpu": "cpu_usage_active",
+    "mem": "mem_usage_active",
+    "disk": "disk_usage_active",
+    "io": "disk_io_usage_active",
+}
+"""Which gauge decides the level of a resource; on /metrics it begins with node_."""
 SCHEDULE = "schedule"
 """The level that follows interference's request to send no more work here."""
 

@@ -5,7 +5,7 @@ unknown is told by the condition alone. Control-plane nodes are never marked. Kn
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from typing import Literal, NamedTuple
 
 from exporter.pressure.levels import Level
@@ -115,9 +115,10 @@ def _list(resources: Sequence[str]) -> str:
     return ", ".join(resources)
 
 
-def stamp(wall: float) -> str:
-    """RFC 3339 in UTC to the second, as metav1.Time is written."""
-    return datetime.fromtimestamp(wall, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+def stamp(wall: float, zone: tzinfo = UTC) -> str:
+    """RFC 3339 in UTC to the second, as metav1.Time is written; in another zone as crane has it,
+    whose Z is a letter only."""
+    return datetime.fromtimestamp(wall, zone).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def stamped(text: str) -> float | None:

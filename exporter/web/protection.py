@@ -19,6 +19,7 @@ from exporter.clock import Clock
 from exporter.config.load import line_of
 from exporter.config.web import WebConfig, load_web
 from exporter.errors import ConfigError, KernmeshError, Problem
+from exporter.filestamp import stamp
 from exporter.metrics.table import FastFamily, Shape
 from exporter.threads import in_thread
 from exporter.web.credentials import Known
@@ -131,11 +132,10 @@ class Protection:
         log.info("web configuration reloaded", extra={"file": str(self._path)})
 
     def failed(self, error: KernmeshError) -> None:
-        lines = error.problems if isinstance(error, ConfigError) else (error,)
-        if str(lines[0]) != self.problem:
-            for line in lines:
+        if error.lines[0] != self.problem:
+            for line in error.lines:
                 log.error("web configuration stays as it was: %s", line)
-        self.problem = str(lines[0])
+        self.problem = error.lines[0]
 
     async def run(self) -> None:
         while True:
@@ -221,19 +221,10 @@ def _token(path: Path) -> bytes:
 
 
 def _stamps(path: Path, config: WebConfig) -> Stamps:
-    return tuple(_stamp(each) for each in _all_files(path, config))
+    return tuple(stamp(each) for each in _all_files(path, config))
 
 
 def _all_files(path: Path, config: WebConfig) -> Iterator[Path]:
     yield path
     yield from files(config.tls_server_config, path.parent)
     yield from (path.parent / file for file in config.bearer_token_files.values())
-
-
-def _stamp(path: Path) -> tuple[int, int, int] | None:
-    """Changes when the file does; None where there is none to be had."""
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_mtime_ns, status.st_size, status.st_ino

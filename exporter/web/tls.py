@@ -4,16 +4,15 @@ The rule: a context is made whole or not at all, and what keeps it from being ma
 key that is to blame. A key that wants a password is refused: there is nobody to ask.
 """
 
-import os
 import ssl
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from exporter.config.web import CURVES, TlsServer
+from exporter.pem import pem_file
 
 _VERSIONS = {
     "TLS10": ssl.TLSVersion.TLSv1_2,  # as its note says
@@ -121,7 +120,7 @@ def _certify(context: ssl.SSLContext, tls: TlsServer, folder: Path) -> bytes:
     key_key = "key" if tls.key is not None else "key_file"
     pem = _material(cert_key, tls.cert, tls.cert_file, folder)
     key = _material(key_key, tls.key, tls.key_file, folder)
-    with _as_file(pem) as cert_path, _as_file(key) as key_path:
+    with pem_file(pem) as cert_path, pem_file(key) as key_path:
         try:
             # Without a password of ours OpenSSL would ask for one on the terminal.
             context.load_cert_chain(cert_path, key_path, password="")
@@ -155,19 +154,6 @@ def _material(key: str, text: str | None, file: str | None, folder: Path) -> byt
         return (folder / file).read_bytes()
     except OSError as error:
         raise BadMaterial(key, f"{folder / file}: {error.strerror}") from error
-
-
-@contextmanager
-def _as_file(data: bytes) -> Iterator[str]:
-    """A path that OpenSSL can open, of memory that has no other name: both halves of a pair are
-    what was read, whatever happens to the files meanwhile."""
-    fd = os.memfd_create("pem", os.MFD_CLOEXEC)
-    try:
-        with open(fd, "wb", closefd=False) as file:
-            file.write(data)
-        yield f"/proc/self/fd/{fd}"
-    finally:
-        os.close(fd)
 
 
 def _plain_name(text: str) -> str:
