@@ -5,6 +5,7 @@ Agent `a` has all programs, usage, rules and labels; `b` only probes. Both are o
 node `c` that has no agent, so that something is lost. Load is tests.programs'.
 """
 
+import signal
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -70,22 +71,22 @@ def write_labeller(folder: Path, kubeconfig: Path, agents: int) -> Path:
     return path
 
 
-# What holds at once while anything runs: findings, suspects, actions (said only), incidents.
-RULES = """
+# What holds as soon as anything runs: findings, suspects, actions (said only), incidents.
+_RULES = """
 rule_check:
   node_rules:
     - name: busy
       check_interval: 1s
       handle_interval: 2s
       rules:
-        - detects: [{name: expression, args: {expression: cpu_avg > 0.001}}]
+        - detects: [{name: expression, args: {expression: cpu_avg CPU}}]
           actions: [{name: log}, {name: schedule}]
   container_rules:
     - name: waits
       check_interval: 1s
       handle_interval: 2s
       rules:
-        - detects: [{name: runq, args: {quantile: 0.99, delay: 1us, window: 5s}}]
+        - detects: [{name: runq, args: {quantile: 0.99, delay: DELAY, window: 5s}}]
           actions: [{name: log}, {name: preempt}]
 """
 
@@ -94,6 +95,18 @@ class Stack(NamedTuple):
     agent: Agent
     prometheus: Prometheus
     ground: Ground
+    rules: Path
+
+    def hurt(self) -> None:
+        """From now on the rules hold; for a Prometheus that has seen them not hold, this is a
+        change, which one that it met already there would not be."""
+        self.prometheus.eventually("count(kernmesh_interference_incidents_total == 0) == 2")
+        self.rules.write_text(rules(cpu="> 0.001", delay="1us"))
+        self.agent.signal(signal.SIGHUP)
+
+
+def rules(cpu: str, delay: str) -> str:
+    return _RULES.replace("CPU", cpu).replace("DELAY", delay)
 
 
 @contextmanager
@@ -104,14 +117,15 @@ def stack(folder: Path) -> Iterator[Stack]:
         prepare(server)
         https = enter(nginx(folder, signed(folder, "shop", authority(folder, "ca"))))
         agents, controller, closed = free_port(), free_port(), free_port()
-        (folder / "rules.yaml").write_text(RULES)
+        rules_file = folder / "rules.yaml"
+        rules_file.write_text(rules(cpu="< 0.0001", delay="1h"))
         first = write_agent(
             folder,
             "a",
             controller,
             "  jobs: [{name: spinner, command: 'time.monotonic'}]\n"
             "ebpf: {programs: all}\n"
-            f"interference: {{rules: {folder}/rules.yaml}}\n"
+            f"interference: {{rules: {rules_file}}}\n"
             "pressure:\n  enabled: true\n  node: a\n"
             f"  kubeconfig: {server.kubeconfig(folder)}\n"
             "  levels: {cpu: {high: 0.01, low: 0}, mem: {high: 0.01, low: 0}}\n"
@@ -136,7 +150,7 @@ def stack(folder: Path) -> Iterator[Stack]:
         file = write_labeller(folder, server.kubeconfig(folder), agents)
         enter(process(folder, "labeller", "--config", file, labeller))
         ground = enter(of_this_machine())
-        yield Stack(agent, reader, ground)
+        yield Stack(agent, reader, ground, rules_file)
 
 
 def prepare(server: ApiServer) -> None:

@@ -67,6 +67,7 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
         for histogram in ("bio_latency", "accept_latency", "direct_reclaim", "shrink_node_latency"):
             made.prometheus.eventually(f"ebpf_exporter_{histogram}_seconds_count")
         load(made.ground)
+        made.hurt()
         for wanted in (
             'min(pingmesh_rounds_total{lane="connections"}) >= 2',
             "kernmesh_mesh_fault",
@@ -76,6 +77,7 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
             "kernmesh_pressure_node_marked",
             "rack_pair:pingmesh_lost:ratio_rate5m",
             "instance_device_operation:ebpf_exporter_bio_latency_seconds:p99_5m",
+            "changes(kernmesh_interference_incidents_total[2m]) > 0",
         ):
             made.prometheus.eventually(wanted)
         yield Live(made)
