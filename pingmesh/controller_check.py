@@ -4,20 +4,23 @@ network."""
 from collections.abc import Iterator
 from pathlib import Path
 
-from exporter.config import line_of
-from exporter.errors import ConfigError, KernmeshError, Problem
+from exporter.errors import ConfigError, Problem
+from exporter.kube.access import check as check_access
+from exporter.web.protection import check as check_web
 from pingmesh.controller_config import load_controller
 from pingmesh.inventory import read_inventory
 from pingmesh.pinglist import read_pinglist
 
 
-def check_controller(path: Path) -> Iterator[Problem]:
-    """What is wrong in controller.yaml, the inventory, the custom pinglist, the kubeconfig."""
+def check_controller(path: Path, web: Path | None = None) -> Iterator[Problem]:
+    """What is wrong in controller.yaml, the web configuration file (`web` goes before the one that
+    is named there), the inventory, the custom pinglist, the kubeconfig."""
     try:
         config = load_controller(path)
     except ConfigError as error:
         yield from error.problems
         return
+    yield from check_web(web, config.server.web_config)
     for file, read in ((config.inventory, read_inventory), (config.pinglist, read_pinglist)):
         try:
             if file is not None:
@@ -25,11 +28,5 @@ def check_controller(path: Path) -> Iterator[Problem]:
         except ConfigError as error:
             yield from error.problems
     kubernetes = config.source.kubernetes
-    if kubernetes is not None and kubernetes.kubeconfig is not None:
-        from exporter.kube.access import read_kubeconfig
-
-        try:
-            read_kubeconfig(Path(kubernetes.kubeconfig))
-        except KernmeshError as error:
-            key = "source.kubernetes.kubeconfig"
-            yield Problem(str(path), line_of(path, key), key, str(error))
+    if kubernetes is not None:
+        yield from check_access(kubernetes.kubeconfig, path, "source.kubernetes.kubeconfig")

@@ -26,14 +26,16 @@ def run(arguments: argparse.Namespace) -> int:
 def _of_controller(arguments: argparse.Namespace) -> list[Problem]:
     from pingmesh.controller_check import check_controller
 
-    return list(check_controller(arguments.controller))
+    return list(check_controller(arguments.controller, arguments.web_config))
 
 
 def _of_agent(arguments: argparse.Namespace) -> list[Problem]:
     from exporter.config import AgentConfig, load_agent
     from exporter.ebpf.selection import check_all
+    from exporter.kube.access import check as check_access
     from exporter.pressure.annotations import check_policy
     from exporter.usage.history import names_of
+    from exporter.web.protection import check as check_web
     from pingmesh.start import check as check_pingmesh
 
     problems: list[Problem] = []
@@ -41,11 +43,11 @@ def _of_agent(arguments: argparse.Namespace) -> list[Problem]:
         config = load_agent(arguments.config)
         if arguments.config is not None:
             problems += check_pingmesh(config.pingmesh, arguments.config)
-        web = arguments.web_config or config.server.web_config
-        if web is not None:
-            from exporter.web.protection import check as check_web
-
-            problems += check_web(Path(web))
+        problems += check_web(arguments.web_config, config.server.web_config)
+        if config.pressure.enabled:
+            problems += check_access(
+                config.pressure.kubeconfig, arguments.config, "pressure.kubeconfig"
+            )
         if config.interference.rules is not None:
             from exporter.interference.needs import take_rules
             from exporter.interference.this_node import this_node

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from exporter.ebpf.objectfile import shipped_folder
+from exporter.ebpf.objectfile import CHECKOUT, shipped_folder
 from exporter.errors import KernmeshError
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
@@ -65,6 +65,12 @@ hooks: # the first way that the kernel takes is used
       - [on_event_btf]
       - [on_event_raw]
 """
+
+
+def place(here: Path) -> Path:
+    """Where it goes if nobody says: in kernmesh's own checkout among the others, else here; never
+    into an installed package."""
+    return CHECKOUT if CHECKOUT.is_dir() and here.is_relative_to(CHECKOUT.parent) else here
 
 
 def write(name: str, folder: Path) -> tuple[Path, Path]:

@@ -14,13 +14,14 @@ from exporter.errors import BpfError
 ROOT_ONLY = frozenset({0})
 
 _PACKAGE = Path(__file__).resolve().parent.parent
-SHIPPED = (_PACKAGE / "_bpf", _PACKAGE.parent / "bpf")
+CHECKOUT = _PACKAGE.parent / "bpf"
+SHIPPED = (_PACKAGE / "_bpf", CHECKOUT)
 """Where kernmesh's own programs are: installed, and in a checkout."""
 
 
 def shipped_folder() -> Path:
     """Where kernmesh's own programs and their headers are: in the package, or in the checkout."""
-    return next((each for each in SHIPPED if each.is_dir()), SHIPPED[-1])
+    return next((each for each in SHIPPED if each.is_dir()), CHECKOUT)
 
 
 def read_object(path: Path) -> bytes:

@@ -7,15 +7,15 @@ asked. Secrets are never part of a message. Knows no HTTP client.
 import base64
 import binascii
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 from urllib.parse import urlsplit
 
 from msgspec import Struct
 
-from exporter.config import load_yaml
-from exporter.errors import ConfigError, KernmeshError
+from exporter.config import line_of, load_yaml
+from exporter.errors import ConfigError, KernmeshError, Problem
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
@@ -73,6 +73,16 @@ def find_access(
         "no access to the Kubernetes API: this is no pod with a service account "
         f"(KUBERNETES_SERVICE_HOST is not set), KUBECONFIG is not set, and there is no {home}"
     )
+
+
+def check(kubeconfig: str | None, file: Path, key: str) -> Iterator[Problem]:
+    """What is wrong with the kubeconfig that `key` of this file names. Where none is named, access
+    is the machine's matter, and nothing is wrong."""
+    if kubeconfig is not None:
+        try:
+            read_kubeconfig(Path(kubeconfig))
+        except KernmeshError as error:
+            yield Problem(str(file), line_of(file, key), key, str(error))
 
 
 def in_cluster(environ: Mapping[str, str], account: Path = SERVICE_ACCOUNT) -> Access:

@@ -196,10 +196,13 @@ def read(path: Path) -> Read:
     )
 
 
-def check(path: Path) -> list[Problem]:
-    """What would keep a role from starting with this file."""
+def check(flag: Path | None, key: str | None) -> list[Problem]:
+    """What would keep a role from starting with the file that --web.config.file, else its
+    server.web_config names."""
+    path = flag or key
     try:
-        read(path)
+        if path is not None:
+            read(Path(path))
     except ConfigError as error:
         return list(error.problems)
     return []

@@ -58,7 +58,12 @@ def test_a_real_agent_labels_its_node_and_takes_the_label_along(
     assert labels(server) == {}
 
 
-def test_a_kubeconfig_that_is_missing_costs_the_labels_only(tmp_path: Path) -> None:
+def test_a_kubeconfig_that_is_missing_costs_the_labels_only_and_check_says_so(
+    tmp_path: Path,
+) -> None:
+    path = config(tmp_path, f"  kubeconfig: {tmp_path}/none\n")
+    said = command("check", "--config", path).stderr
+    assert f"pressure.kubeconfig: {tmp_path}/none: cannot be read: No such file" in said
     with running("--config", config(tmp_path, f"  kubeconfig: {tmp_path}/none\n")) as agent:
         assert agent.url
         assert eventually(lambda: "pressure: " in agent.get("/"), WATCHDOG_SECONDS)

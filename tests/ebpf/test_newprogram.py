@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from exporter.ebpf.newprogram import next_steps, write
+from exporter.cli import main
+from exporter.ebpf.newprogram import next_steps, place, write
+from exporter.ebpf.objectfile import CHECKOUT
 from exporter.ebpf.spec import read_program
 from exporter.errors import KernmeshError
 
@@ -44,3 +46,18 @@ def test_the_next_steps_name_the_files(tmp_path: Path) -> None:
     steps = next_steps("mine", tmp_path)
     assert f"FROM={tmp_path}/mine.bpf.c TO={tmp_path}/mine.bpf.o" in steps
     assert f"ebpf: {{programs: [mine], dirs: [{tmp_path}]}}" in steps
+
+
+def test_without_a_folder_it_is_written_where_one_is_and_that_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["new-program", "mine"]) == 0
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["mine.bpf.c", "mine.yaml"]
+    assert f"wrote {tmp_path}/mine.bpf.c\nwrote {tmp_path}/mine.yaml\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("below", ["", "docs", "bpf"])
+def test_in_a_checkout_it_is_one_of_its_programs(below: str) -> None:
+    assert place(CHECKOUT.parent / below) == CHECKOUT
+    assert "compile:  make setup" in next_steps("mine", CHECKOUT)

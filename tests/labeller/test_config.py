@@ -103,15 +103,34 @@ def test_all_files_are_checked_without_asking_anybody(
     config.write_text(
         f"agents: {{}}\nprometheus: {{url: 'http://p', rules: {tmp_path}/rule.yaml}}\n"
         f"crane_policy: {tmp_path}/policy.yaml\n"
+        f"kubeconfig: {tmp_path}/nowhere\nserver: {{web_config: {tmp_path}/web.yml}}\n"
+    )
+    (tmp_path / "web.yml").write_text(
+        "tls_server_config: {cert_file: gone.pem, key_file: gone.key}"
     )
     assert main(["labeller", "--check", "--config", str(config)]) == 1
     said = capsys.readouterr().err
+    assert f"{config}:4: kubeconfig: {tmp_path}/nowhere: cannot be read: No such file" in said
+    assert f"{tmp_path}/web.yml:1: tls_server_config.cert_file: {tmp_path}/gone.pem: " in said
     assert "Rulename.Node_cpu1.Threshold: no number, got x" in said
     assert "Rulename.cpu: is a level of the agents'" in said
     assert "policy.yaml" in said
     config.write_text("agents: {}")
     assert main(["labeller", "--check", "--config", str(config)]) == 0
     assert capsys.readouterr().out == "ok\n"
+
+
+def test_what_the_flags_name_is_checked_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "rule.yaml").write_text(RULES)
+    web = tmp_path / "web.yml"
+    web.write_text("basic_auth_users: {ops: sesame}")
+    flags = ["-r", str(tmp_path / "rule.yaml"), "-prom", "http://p", "-kubeconfig", "/nowhere"]
+    assert main(["labeller", "--check", "--web.config.file", str(web), *flags]) == 1
+    access, users = capsys.readouterr().err.splitlines()
+    assert access.startswith("flags: kubeconfig: /nowhere: cannot be read: ")
+    assert users.startswith(f"{web}:1: basic_auth_users.ops: ")
 
 
 @pytest.mark.parametrize(

@@ -85,14 +85,17 @@ def test_everything_wrong_with_a_controller_s_files_is_said(tmp_path: Path) -> N
     config.write_text(
         f"inventory: {tmp_path}/inventory.yaml\npinglist: {tmp_path}/pinglist.yaml\n"
         f"source:\n  kubernetes:\n    kubeconfig: {tmp_path}/kubeconfig\n"
+        f"server: {{web_config: {tmp_path}/web.yml}}\n"
     )
+    (tmp_path / "web.yml").write_text("bearer_token_files: {mesh: gone}\n")
     command = [sys.executable, "-m", "exporter.cli", "check", "--controller", str(config)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     said = done.stderr.splitlines()
     begins = (
+        f"{tmp_path}/web.yml:1: bearer_token_files.mesh: {tmp_path}/gone: No such file",
         f"{tmp_path}/inventory.yaml:1: nodes.a.ips: is missing",
         f"{tmp_path}/pinglist.yaml:1: mesh.a.ips[0]: ",
         f"{config}:5: source.kubernetes.kubeconfig: {tmp_path}/kubeconfig: current-context: ",
     )
-    assert (done.returncode, len(said)) == (1, 3), said
+    assert (done.returncode, len(said)) == (1, 4), said
     assert all(line.startswith(begin) for line, begin in zip(said, begins, strict=True))
