@@ -37,7 +37,8 @@ class CellJson(Struct, frozen=True):
 
 
 class SectionJson(Struct, frozen=True):
-    """A table: each row has as many cells as `columns`; `empty` is to be said where it has none."""
+    """A table: each row has as many cells as `columns`; `empty` is to be said where it has none.
+    `urgent` goes above what is only good to know."""
 
     name: str
     title: str
@@ -46,6 +47,7 @@ class SectionJson(Struct, frozen=True):
     rows: tuple[tuple[CellJson, ...], ...]
     empty: str
     path: str | None
+    urgent: bool = False
 
 
 class UsageJson(Struct, frozen=True):
@@ -90,6 +92,7 @@ def as_struct(status: Status, charts: Sequence[Chart]) -> StatusJson:
                 tuple(tuple(CellJson(*cell(value)) for value in row) for row in each.rows),
                 each.empty,
                 each.link.path if each.link else None,
+                each.urgent,
             )
             for each in status.sections
         ),

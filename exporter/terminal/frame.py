@@ -25,14 +25,12 @@ _BLOCKS = "▁▂▃▄▅▆▇█"
 def frame(seen: Seen, most_programs: int | None = None) -> RenderableType:
     """`most_programs` None: all of them."""
     status = seen.status
-    urgent = [section for section in status.sections if section.name in ("findings", "pressure")]
-    rest = [section for section in status.sections if section not in urgent]
     return Group(
         *_head(status),
-        *map(_section, urgent),
+        *(_section(each) for each in status.sections if each.urgent),
         _usage(status.usage),
         _programs(seen, most_programs),
-        *map(_section, rest),
+        *(_section(each) for each in status.sections if not each.urgent),
     )
 
 

@@ -47,6 +47,18 @@ def test_programs_are_in_the_order_of_their_events_and_those_that_are_off_come_l
     assert rows[2][1] == "off"
 
 
+@pytest.mark.parametrize("urgent", [False, True])
+def test_what_the_agent_calls_urgent_stands_above_what_is_good_to_know(urgent: bool) -> None:
+    status = as_struct(STATUS, CHARTS)
+    section = msgspec.structs.replace(status.sections[-1], title="This one", urgent=urgent)
+    lines = drawn(frame(Seen(msgspec.structs.replace(status, sections=(section,)), {})))
+    usage, this = (
+        next(number for number, line in enumerate(lines) if line.startswith(title))
+        for title in ("Usage", "This one")
+    )
+    assert (this < usage) == urgent
+
+
 def test_a_small_terminal_gets_the_first_programs_and_how_many_more() -> None:
     text = "\n".join(drawn(frame(SEEN, 1)))
     assert "timers" in text
