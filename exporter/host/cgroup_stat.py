@@ -168,6 +168,7 @@ class UsageReader:
         "_turn",
         "_v2_cpu",
         "_v2_io",
+        "runs",
     )
 
     def __init__(self, layout: Layout, path: str, budget: Descriptors) -> None:
@@ -193,6 +194,8 @@ class UsageReader:
         self._cache_bytes: int | None = None
         self._turn: int | None = None
         self._begin = hash(path) % (2 * _RESTING_READINGS)  # so that not all read all at once
+        self.runs = 0
+        """At how many readings it had run since the one before; 1 with the first."""
 
     def read(self) -> Usage:
         """Raises Gone where the cgroup is no more, ValueError or KeyError where a text makes no
@@ -215,6 +218,8 @@ class UsageReader:
             if not everything:
                 return self._last
             everything = not turn  # the first time, too
+        else:
+            self.runs += 1
         now = _, memory, io = cpu, one(1), one(2)
         self._texts = now
         if now == before and not everything:

@@ -178,6 +178,15 @@ class PodUsage:
                         values.pop(series, None)
             return values.copy()
 
+    def runs(self) -> Mapping[str, int]:
+        """By uid, of pods with containers: a number that is another one where any of them has run
+        between two readings. With `turn` held."""
+        found: dict[str, int] = {}
+        for container in self._containers.values():
+            uid = container.pod.uid
+            found[uid] = found.get(uid, 0) + container.reader.runs
+        return found
+
     def look_for_names(self, now: float) -> int:
         """Reads names where they seem to have changed; the answer is another number where they
         did, so that who keeps labels makes them anew. With `turn` held."""

@@ -82,6 +82,55 @@ def test_a_pod_that_ends_is_gone_from_both(tmp_path: Path) -> None:
     assert pressure.reads("cgroup")(60.0)
 
 
+class OnePod:
+    """A pod of one container, and what the store is told of how long it waited for io."""
+
+    def __init__(self, folder: Path) -> None:
+        self.host = machine(folder, "v2")
+        self.path = pod_path("cgroupfs", "burstable", UID)
+        for place in ("kubepods", self.path, f"{self.path}/{ID}"):
+            put(self.host, "v2", place, Numbers())
+        kubepods = Kubepods(self.host)
+        self._pods = PodUsage(kubepods, None, Offline([]))
+        self._pressure = PodPressure(kubepods, self._pods, FakeClock())
+
+    def run(self, cpu_us: int) -> None:
+        put(self.host, "v2", f"{self.path}/{ID}", Numbers(cpu_us=cpu_us))
+
+    def wait(self, us: int) -> None:
+        file = self.host.cgroup / self.path / "io.pressure"
+        file.write_text(f"some avg10=0.00 avg60=0.00 avg300=0.00 total={us}\n")
+
+    def read(self) -> float:
+        """One tick."""
+        self._pods.read(0.0)
+        kept = {series.name: value for series, value in self._pressure.reads("pod")(0.0).items()}
+        return kept[f"pod/{UID}.psi.io.some_seconds"]
+
+
+def test_of_a_pod_that_has_run_and_one_that_waits_every_tick_sees_the_pressure(
+    tmp_path: Path,
+) -> None:
+    pod = OnePod(tmp_path)
+    for tick in range(1, 20):
+        pod.run(cpu_us=2_000_000 + tick)
+        pod.wait(tick * 100_000)
+        assert pod.read() == pytest.approx(tick / 10)
+    for tick in range(20, 40):  # it has stopped running, and waits still
+        pod.wait(tick * 100_000)
+        assert pod.read() == pytest.approx(tick / 10)
+
+
+def test_of_a_pod_that_rests_one_tick_in_six_sees_the_pressure(tmp_path: Path) -> None:
+    pod = OnePod(tmp_path)
+    before = [pod.read() for _ in range(12)][-1]
+    pod.wait(9_000_000)  # woken, and not yet run
+    after = [pod.read() for _ in range(6)]
+    assert after == sorted(after)
+    assert set(after) <= {before, 9.0}
+    assert after[-1] == 9.0
+
+
 @pytest.mark.parametrize("kind", ["v1", "hybrid"])
 def test_where_only_v1_has_the_pods_there_is_no_data(kind: Machine, tmp_path: Path) -> None:
     host = machine(tmp_path, kind)
