@@ -9,10 +9,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TypedDict
 
 from exporter.errors import KernmeshError
+from exporter.httpclient import fetch
 from exporter.threads import in_thread
 from pingmesh.controller_config import MeshConfig
 from pingmesh.mesh import Report, Tally
-from pingmesh.mesh_client import fetch, make_client
+from pingmesh.mesh_client import make_client
 from pingmesh.mesh_results import FAIL, LOST, PROBES, RTT, STAMP, Asked, Labels, rack_of, recent_of
 from pingmesh.mesh_scrapes import EMPTY, between, packed
 from pingmesh.topology import RackId

@@ -9,13 +9,13 @@ from collections.abc import Mapping
 
 from exporter.clock import Clock
 from exporter.errors import KernmeshError
+from exporter.httpclient import Opened, fetch
 from exporter.threads import in_thread
 from pingmesh.controller_config import MeshConfig
 from pingmesh.mesh import Report
-from pingmesh.mesh_client import fetch, make_client
+from pingmesh.mesh_client import make_client
 from pingmesh.mesh_results import NAMES, Asked, recent_of
 from pingmesh.mesh_scrapes import Snapshot, report, snapshot
-from pingmesh.pullclient import Opened
 
 MAX_BYTES = 8 << 20
 

@@ -14,10 +14,10 @@ from urllib.parse import quote
 
 from exporter.config.client import ClientTls
 from exporter.errors import ConfigError, KernmeshError
+from exporter.httpclient import HttpClient, TooLong, body
 from exporter.identity import BadFile, Identity, tls_problem
 from exporter.threads import in_thread
 from pingmesh.pinglist import Pinglist, digest, read_pinglist
-from pingmesh.pullclient import PullClient
 
 LOOK_SECONDS = 2.0
 PULL_SECONDS = 60.0
@@ -118,7 +118,7 @@ class PullSource:
         self.fails_closed: int | None = 3
         self._period = period
         self._etag: str | None = None
-        self._client = PullClient(
+        self._client = HttpClient(
             Identity("pingmesh", tls, bearer_token_file),
             url.startswith("https:"),
             lambda: {"timeout": PULL_TIMEOUT},
@@ -151,10 +151,10 @@ class PullSource:
             raise self._failure(reason, problem) from error
         if answer is None:
             return None
-        body, etag = answer
+        text, etag = answer
         try:
             found = await in_thread(
-                lambda: Read(read_pinglist(body, self.name), digest(body)), "pinglist"
+                lambda: Read(read_pinglist(text, self.name), digest(text)), "pinglist"
             )
         except ConfigError as error:
             raise SourceError("content", str(error.problems[0])) from error
@@ -165,7 +165,7 @@ class PullSource:
         return SourceError(reason, f"{self.name}: {problem}")
 
     async def _pull(self) -> tuple[bytes, str | None] | None:
-        client, credentials, extensions = await self._client.open()
+        client, credentials, extensions, _ = await self._client.open()
         headers = {
             "Accept": "application/yaml, text/yaml;q=0.9",
             "Accept-Encoding": "gzip",
@@ -185,15 +185,11 @@ class PullSource:
                 raise _Refused("auth", f"it does not let us in: HTTP {status}")
             if status != 200:
                 raise _Refused("status", f"no list: HTTP {status}")
-            body = bytearray()
-            packed = answer.headers.get("Content-Encoding", "identity") == "gzip"
-            unpack = zlib.decompressobj(31)
-            async for piece in answer.aiter_raw(64 * 1024):
-                room = MAX_BYTES + 1 - len(body)
-                body += unpack.decompress(piece, room) if packed else piece
-                if len(body) > MAX_BYTES:
-                    raise _Refused("size", f"longer than {MAX_BYTES >> 20} MiB")
-            return bytes(body), answer.headers.get("ETag")
+            try:
+                text = await body(answer, MAX_BYTES)
+            except TooLong as error:
+                raise _Refused("size", str(error)) from error
+            return text, answer.headers.get("ETag")
 
     async def close(self) -> None:
         await self._client.close()

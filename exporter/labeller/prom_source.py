@@ -10,23 +10,20 @@ import logging
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict
-from urllib.parse import urlsplit
+from typing import TypedDict
 
 from exporter.errors import ConfigError, KernmeshError
 from exporter.filestamp import stamp
-from exporter.identity import BadFile, Identity, Seen, tls_problem
+from exporter.httpclient import HttpClient, Opened, fetch
+from exporter.identity import BadFile, Identity
 from exporter.labeller.config import PromRules
 from exporter.labeller.nodes import host_of
 from exporter.labeller.rule_file import Rule, RuleFile, read_rules
-from exporter.threads import in_thread
-
-if TYPE_CHECKING:
-    import httpx
 
 MAX_BYTES = 64 << 20
 """Of one query's answer: a quarter of a million series."""
-SECTION = "prometheus"
+_QUOTED = 200
+"""Bytes of a refusal that a message has: Prometheus says there what is wrong with a query."""
 
 log = logging.getLogger(__name__)
 
@@ -63,9 +60,14 @@ class PromSource:
         self._file_problem = ""
         self._failed: dict[str, str] = {}
         self.unmatched = 0
-        self._client: httpx.AsyncClient | None = None
-        self._identity = Identity(SECTION, config.tls, config.bearer_token_file, config.basic_auth)
-        self._seen = Seen({}, {})
+        self._client = HttpClient(
+            Identity("prometheus", config.tls, config.bearer_token_file, config.basic_auth),
+            config.url.startswith("https:"),
+            lambda: {
+                "timeout": config.timeout,
+                "headers": {"accept": "application/json", "accept-encoding": "gzip"},
+            },
+        )
 
     @property
     def problems(self) -> Sequence[str]:
@@ -97,12 +99,12 @@ class PromSource:
         values: Values = {}
         self.unmatched = 0
         try:
-            await self._connect()
+            opened = await self._client.open()
         except BadFile as error:
             for rule in self.file.rules:
                 self._say(rule.name, str(error))
             return values
-        answers = await asyncio.gather(*(self._ask(rule) for rule in self.file.rules))
+        answers = await asyncio.gather(*(self._ask(opened, rule) for rule in self.file.rules))
         for rule, answer in zip(self.file.rules, answers, strict=True):
             for instance, value in answer:
                 node = names.get(instance) or names.get(host_of(instance))
@@ -116,22 +118,11 @@ class PromSource:
         return values
 
     async def close(self) -> None:
-        if self._client is not None:
-            await self._client.aclose()
-            self._client = None
+        await self._client.close()
 
-    async def _connect(self) -> None:
-        """By what the files say now. Raises BadFile."""
-        seen = await in_thread(self._identity.look, "prometheus files")
-        if seen.stamps != self._seen.stamps:
-            await self.close()
-        if self._client is None:
-            self._client = await in_thread(self._open, "prometheus client")
-        self._seen = seen
-
-    async def _ask(self, rule: Rule) -> list[tuple[str, float]]:
+    async def _ask(self, opened: Opened, rule: Rule) -> list[tuple[str, float]]:
         try:
-            found = await self._query(rule.query)
+            found = await self._query(opened, rule.query)
             if not found:
                 raise KernmeshError("the answer is empty")
             rows = [(each["metric"].get("instance", ""), float(each["value"][1])) for each in found]
@@ -145,54 +136,21 @@ class PromSource:
         self._say(rule.name, "")
         return rows
 
-    async def _query(self, query: str) -> list[_Series]:
-        import httpx
+    async def _query(self, opened: Opened, query: str) -> list[_Series]:
         import msgspec
 
-        assert self._client is not None  # read has seen to that
         url = f"{self._config.url.rstrip('/')}/api/v1/query"
-        body, name = bytearray(), self._config.tls.server_name
+        form = {"query": query}
         try:
-            async with (
-                asyncio.timeout(self._config.timeout),
-                self._client.stream(
-                    "POST",
-                    url,
-                    data={"query": query},
-                    headers=self._seen.headers,
-                    extensions={"sni_hostname": name} if name else {},
-                ) as answer,
-            ):
-                async for piece in answer.aiter_bytes(64 << 10):
-                    body += piece
-                    if len(body) > MAX_BYTES:
-                        raise KernmeshError(f"{url}: the answer is longer than {MAX_BYTES} bytes")
-            if answer.status_code != 200:
-                said = " ".join(bytes(body[:200]).decode(errors="replace").split())
-                raise KernmeshError(f"{url}: HTTP {answer.status_code}: {said}")
+            body = await fetch(opened, url, self._config.timeout, MAX_BYTES, form, _QUOTED)
             data = msgspec.json.decode(body, type=_Answer)["data"]
-        except TimeoutError:
-            raise KernmeshError(f"{url}: no answer in {self._config.timeout}") from None
+        except KernmeshError as error:
+            raise KernmeshError(f"{url}: {error}") from error
         except msgspec.MsgspecError as error:
             raise KernmeshError(f"{url}: no instant vector of Prometheus: {error}") from error
-        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
-            text = tls_problem(error, SECTION) or str(error) or type(error).__name__
-            raise KernmeshError(f"{url}: {text}") from error
         if data["resultType"] != "vector":
             raise KernmeshError(f"the answer is a {data['resultType']}, want an instant vector")
         return data["result"]
-
-    def _open(self) -> "httpx.AsyncClient":
-        import httpx
-
-        secure = urlsplit(self._config.url).scheme == "https"
-        return httpx.AsyncClient(
-            verify=self._identity.context() if secure else False,
-            follow_redirects=False,
-            trust_env=False,
-            timeout=self._config.timeout,
-            headers={"accept": "application/json", "accept-encoding": "gzip"},
-        )
 
     def _say(self, rule: str, why: str) -> None:
         before = self._failed.get(rule, "")
