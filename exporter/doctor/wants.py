@@ -4,7 +4,7 @@ Of programs it is the hooks that they cannot do without, each with its ways: a w
 kinds (the first words of ELF sections), a hook needs one of its ways. Loads nothing.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
@@ -12,10 +12,10 @@ from typing import NamedTuple
 from exporter.config import AgentConfig, Ebpf
 from exporter.ebpf.elf import verify_object
 from exporter.ebpf.features import kind_of, no_kernel_btf
+from exporter.ebpf.hooks import Hook as Tried
 from exporter.ebpf.hooks import Refusal, hooks_of
 from exporter.ebpf.objectfile import read_object
 from exporter.ebpf.selection import select
-from exporter.ebpf.spec import Program
 from exporter.ebpf.without_btf import WithoutKernelBtf
 from exporter.errors import BpfError, ConfigError
 from exporter.hostfs import HostFs
@@ -79,9 +79,13 @@ def wants_of(config: AgentConfig, host: HostFs) -> Wants:
     for program in asked.values():
         try:
             data = read_object(program.object)
-            hooks += _hooks(program, data)
-            if without_btf and lost is not None and _lost(program, data, settings.btf, host):
-                lost.append(program.name)
+            sections = verify_object(data).functions
+            its = hooks_of(program.spec.hooks, sections)
+            hooks += _needed(program.name, its)
+            if without_btf and lost is not None:
+                with closing(WithoutKernelBtf(data, settings.btf, host)) as without:
+                    if _lost(its, sections, without):
+                        lost.append(program.name)
         except BpfError:
             continue
         except PermissionError:
@@ -98,25 +102,24 @@ def wants_of(config: AgentConfig, host: HostFs) -> Wants:
     )
 
 
-def _hooks(program: Program, data: bytes) -> Iterator[Hook]:
-    for hook in hooks_of(program.spec.hooks, verify_object(data).functions):
-        report = hook.report()
+def _needed(program: str, hooks: Iterable[Tried]) -> Iterator[Hook]:
+    for report in (each.report() for each in hooks):
         if not report.optional:
-            yield Hook(program.name, tuple(frozenset(map(_kind, way)) for way in report.ways))
+            yield Hook(program, tuple(frozenset(map(_kind, way)) for way in report.ways))
 
 
 def _kind(section: str) -> str:
     return HARDWARE if section.startswith(_HARDWARE_SECTIONS) else kind_of(section)
 
 
-def _lost(program: Program, data: bytes, btf: str | None, host: HostFs) -> bool:
-    sections = verify_object(data).functions
-    hooks = hooks_of(program.spec.hooks, sections)
-    with closing(WithoutKernelBtf(data, btf, host)) as without:
-        for hook in hooks:
-            while name := next((each for each in hook.functions if without.unsuited(each)), None):
-                hook.refuse(Refusal(name, sections[name], ""))
-    return any(hook.lost for hook in hooks)
+def _lost(hooks: Iterable[Tried], sections: Mapping[str, str], without: WithoutKernelBtf) -> bool:
+    """Whether one of them has no way left without BTF. They are not to be asked again."""
+    for hook in hooks:
+        while name := next((each for each in hook.functions if without.unsuited(each)), None):
+            hook.refuse(Refusal(name, sections[name], ""))
+        if hook.lost:
+            return True
+    return False
 
 
 def _of_rules(config: AgentConfig, host: HostFs) -> tuple[tuple[str, ...], str]:
