@@ -16,7 +16,7 @@ TEST_PACKAGES := openssl bpftool util-linux procps binutils gcc libc6-dev iprout
 # To test on other kernels: emulated machines and what their root file systems are made of.
 QEMU_PACKAGES := qemu-system-x86 busybox-static xz-utils e2fsprogs iproute2
 
-.PHONY: help setup version run test test-image test-wheel manifests sbom test-cluster test-qemu test-qemu-bcc qemu-packages packages test-packages bpf format lint types unit bench experiment lock clean
+.PHONY: help setup version run test test-image test-wheel manifests sbom audit test-cluster test-qemu test-qemu-bcc qemu-packages packages test-packages bpf format lint types unit bench experiment lock clean
 
 help:
 	@echo 'make run    set up and start the agent in the foreground (root: everything; else: what needs no root)'
@@ -27,6 +27,7 @@ help:
 	@echo 'make test-wheel   the wheel built twice, installed and run on each Python that is here (minutes)'
 	@echo 'make test-image   the image by the Dockerfile without Docker, run as the chart runs it (minutes)'
 	@echo 'make manifests    deploy/manifests and the values'"'"' schema and table anew, out of the chart'
+	@echo 'make audit  what is known against the locked packages and this code (needs the network, or ADVISORIES=DIR)'
 	@echo 'make sbom   what a release is made of, with licences, into dist/'
 	@echo 'make bench  the tables of speed and size (minutes)'
 	@echo 'make experiment  who notices interference, how soon, and what helps (half an hour, root)'
@@ -172,6 +173,7 @@ experiment: setup $(VENV)/.installed-dev $(CACHE)/peers/.load $(CACHE)/peers/.se
 	$(BIN)/python -m benchmarks interference $(EXPERIMENT_ARGUMENTS)
 
 test-wheel: setup $(VENV)/.installed-dev
+	$(call install_packages,debootstrap)
 	$(BIN)/python -m tests.release
 
 # IMAGE_ARGUMENTS='--target bcc' for the other one.
@@ -185,6 +187,16 @@ manifests: setup $(VENV)/.installed-dev
 sbom: setup
 	@$(BIN)/python -m tests.release.sbom dist
 
+# What is known against the locked packages and against this code. Where nobody can be asked, it fails
+# and says so; ADVISORIES=DIR, a clone of PyPA's advisory-database, is asked instead.
+audit: setup $(VENV)/.installed-dev $(CACHE)/audit/.installed
+	$(BIN)/python -m tests.release.audit $(CACHE)/audit/bin $(if $(ADVISORIES),--advisories $(ADVISORIES))
+
+$(CACHE)/audit/.installed: requirements/audit.lock
+	@$(PYTHON) -m venv $(@D)
+	@$(@D)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
 # The locks hold versions and hashes only; where packages come from is the machine's own setting.
 LOCK = $(CACHE)/lock/bin/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras \
 	--no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-header
@@ -193,6 +205,7 @@ lock:
 	@$(PYTHON) -m venv $(CACHE)/lock && $(CACHE)/lock/bin/pip install --quiet pip-tools
 	@mkdir -p requirements
 	$(LOCK) --extra build --output-file requirements/run.lock pyproject.toml
+	$(LOCK) --output-file requirements/audit.lock requirements/audit.in
 	$(LOCK) --extra dev --constraint requirements/run.lock --output-file requirements/dev.lock pyproject.toml
 
 clean:

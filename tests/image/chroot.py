@@ -31,7 +31,8 @@ exec chroot $ROOT /bin/sh -ec "$1"
 """
 _TRUSTED = dict.fromkeys(("PIP_CERT", "SSL_CERT_FILE"), "/mnt/trusted.crt")
 # Registries' addresses are the machine's own setting; its folders are not to be seen in an image.
-_PIP = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_DEFAULT_TIMEOUT")
+PIP = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_DEFAULT_TIMEOUT")
+_SCRIPTS = Path("/usr/share/debootstrap/scripts")
 
 
 class Image(NamedTuple):
@@ -43,14 +44,21 @@ class Image(NamedTuple):
     user: str
 
 
-def base(cache: Path, suite: str) -> Path:
-    """Debian's smallest system, made once (two minutes)."""
-    root = cache / f"base-{suite}"
+def base(
+    cache: Path, suite: str, packages: Sequence[str] = (), processor: str | None = None
+) -> Path:
+    """Debian's smallest system, and `packages`, made once (one or two minutes)."""
+    root = cache / "-".join(("base", suite, *packages, *([processor] if processor else [])))
     if not (root / ".whole").exists():
         shutil.rmtree(root, ignore_errors=True)
         cache.mkdir(parents=True, exist_ok=True)
-        print(f"debootstrap of {suite}", flush=True)
-        _run(["debootstrap", "--variant=minbase", suite, str(root), address_of(suite)])
+        print(f"debootstrap of {root.name}", flush=True)
+        options = [f"--include={','.join(packages)}"] if packages else []
+        options += [f"--arch={processor}"] if processor else []
+        # A suite that is newer than this debootstrap is made as the newest always is.
+        script = [] if (_SCRIPTS / suite).exists() else ["sid"]
+        address = address_of(suite)
+        _run(["debootstrap", "--variant=minbase", *options, suite, str(root), address, *script])
         (root / ".whole").touch()
     return root
 
@@ -148,7 +156,7 @@ def _files(context: Path, patterns: Sequence[str]) -> list[Path]:
 
 def _within(root: Path, folder: str, command: str, environment: dict[str, str]) -> None:
     """As docker's RUN: /bin/sh -c, as root, in the image."""
-    env = {key: os.environ[key] for key in _PIP if key in os.environ}
+    env = {key: os.environ[key] for key in PIP if key in os.environ}
     env |= {**environment, **_TRUSTED, "HOME": "/root", "ROOT": str(root)}
     env |= {"DEBIAN_FRONTEND": "noninteractive"}
     within = f"cd {folder}\n{command}"

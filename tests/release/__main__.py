@@ -4,32 +4,47 @@ Exit code 1 where the two differ, or an agent of the wheel does not do its work.
 """
 
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
 import urllib.request
 from pathlib import Path
 
-from tests.release.wheel import ROOT, differences, interpreters, of_clone, run
+from tests.release.python import Python, pythons
+from tests.release.wheel import ROOT, differences, of_clone, run
 
 _URL = re.compile(r"^metrics: (\S+)", re.MULTILINE)
 DEFAULT_PROGRAMS = 3
+CACHE = ROOT / ".cache" / "image"
 
 
-def agent_of(python: Path, wheel: Path, place: Path) -> str:
-    """What the installed agent counts, in one line. Raises RuntimeError."""
-    run(python, "-m", "venv", place)
-    pip = (place / "bin/python", "-m", "pip", "install", "--quiet")
-    run(*pip, "--require-hashes", "-r", ROOT / "requirements/run.lock")
-    run(*pip, "--no-deps", "--no-index", wheel)
+def agent_of(python: Python, wheel: Path, place: Path) -> str:
+    """What the installed agent counts, in one line; `place` is an empty folder. Raises
+    RuntimeError."""
+    environ = python.environment()
+
+    def within(*words: str | Path) -> str:
+        return run(*python.command(place, *words), cwd=place, environ=environ)
+
+    for file in (ROOT / "requirements/run.lock", wheel):
+        shutil.copy(file, place)
+    environment = place / "venv"
+    within(python.executable, "-m", "venv", environment)
+    pip = (environment / "bin/python", "-m", "pip", "install", "--quiet")
+    within(*pip, "--require-hashes", "-r", place / "run.lock")
+    within(*pip, "--no-deps", "--no-index", place / wheel.name)
     config = place / "agent.yaml"
     config.write_text("usage: {state_dir: null}\n")
-    kernmesh = place / "bin/kernmesh"
+    kernmesh = environment / "bin/kernmesh"
+    within(kernmesh, "check", "--config", config)
     dashboards = place / "dashboards"
-    run(kernmesh, "dashboards", "build", "--out", dashboards, cwd=place)
+    within(kernmesh, "dashboards", "build", "--out", dashboards)
+    listen = ("--web.listen-address", "127.0.0.1:0")
     agent = subprocess.Popen(
-        [kernmesh, "agent", "--config", config, "--web.listen-address", "127.0.0.1:0"],
+        python.command(place, kernmesh, "agent", "--config", config, *listen),
         cwd=place,  # not the checkout: what runs is what was installed
+        env=dict(environ),
         stdout=subprocess.PIPE,
         text=True,
     )
@@ -64,10 +79,11 @@ def main() -> int:
         print(f"{one.name}: {one.stat().st_size} bytes")
         print("built twice: " + (f"differs in {', '.join(unlike)}" if unlike else "same bytes"))
         failed = bool(unlike)
-        for version, python in interpreters():
+        for version, python in pythons(CACHE):
             if python is None:
-                print(f"Python {version}: not on this machine")
+                print(f"Python {version}: not here, nor by debootstrap as root")
                 continue
+            (place / version).mkdir()
             try:
                 print(f"Python {version}: {agent_of(python, one, place / version)}", flush=True)
             except RuntimeError as error:

@@ -4,23 +4,21 @@ Knows no tests; `python -m tests.release` and the tests use it.
 """
 
 import os
-import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 
 
-def run(*command: str | Path, cwd: Path = ROOT, **environ: str) -> str:
+def run(*command: str | Path, cwd: Path = ROOT, environ: Mapping[str, str] = os.environ) -> str:
     """Standard output. Raises RuntimeError with all that it said."""
     done = subprocess.run(
         command,
         cwd=cwd,
-        env={**os.environ, **environ},
+        env=dict(environ),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -37,7 +35,7 @@ def build(tree: Path, into: Path) -> Path:
     run(
         *(sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", into),
         cwd=tree,
-        SOURCE_DATE_EPOCH=stamp,
+        environ={**os.environ, "SOURCE_DATE_EPOCH": stamp},
     )
     return next(into.glob("*.whl"))
 
@@ -57,17 +55,3 @@ def differences(one: Path, other: Path) -> list[str]:
     if not names and (one.name != other.name or one.read_bytes() != other.read_bytes()):
         names = {one.name}
     return sorted(names)
-
-
-def interpreters(wanted: Iterable[str] = PYTHONS) -> Iterator[tuple[str, Path | None]]:
-    """Version and where it is: on PATH if that runs, else one of pyenv's."""
-    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
-    for version in wanted:
-        found = [Path(each) for each in [shutil.which(f"python{version}")] if each]
-        found += sorted(pyenv.glob(f"{version}.*/bin/python"))
-        yield version, next((each for each in found if _runs(each)), None)
-
-
-def _runs(python: Path) -> bool:
-    done = subprocess.run([python, "-c", "import venv, ssl"], capture_output=True)
-    return done.returncode == 0
