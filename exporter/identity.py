@@ -15,8 +15,7 @@ from typing import NamedTuple
 from exporter.config.client import BasicAuth, ClientTls
 from exporter.errors import KernmeshError
 from exporter.filestamp import Stamp, stamp_of
-
-_LONGEST_TOKEN = 64 << 10
+from exporter.secretfile import read_secret
 
 
 class BadFile(KernmeshError):
@@ -93,18 +92,11 @@ def tls_context(tls: ClientTls, section: str = "pingmesh") -> ssl.SSLContext:
 
 def read_token(path: str, section: str = "pingmesh", key: str = "bearer_token_file") -> str:
     """What a token or password file holds, less the white space around it. Raises BadFile."""
+    what = "token" if key == "bearer_token_file" else "password"
     try:
-        with Path(path).open("rb") as file:
-            data = file.read(_LONGEST_TOKEN + 1)
-    except OSError as error:
-        raise BadFile(key, path, error.strerror or "cannot be read", section) from error
-    token, what = data.strip(), "token" if key == "bearer_token_file" else "password"
-    if not token:
-        raise BadFile(key, path, f"is empty, want a {what} in it", section)
-    if len(data) > _LONGEST_TOKEN or not token.isascii() or not token.decode().isprintable():
-        problem = f"holds no {what}: one line of printable ASCII"
-        raise BadFile(key, path, problem, section)
-    return token.decode()
+        return read_secret(Path(path), what)
+    except ValueError as error:
+        raise BadFile(key, path, str(error), section) from error
 
 
 def tls_problem(error: BaseException, section: str = "pingmesh") -> str | None:

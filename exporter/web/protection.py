@@ -21,6 +21,7 @@ from exporter.config.web import WebConfig, load_web
 from exporter.errors import ConfigError, KernmeshError, Problem
 from exporter.filestamp import stamp
 from exporter.metrics.table import FastFamily, Shape
+from exporter.secretfile import read_secret
 from exporter.threads import in_thread
 from exporter.web.credentials import Known
 from exporter.web.guard import Rules
@@ -28,7 +29,6 @@ from exporter.web.tls import BadMaterial, Secure, files, make_secure
 
 LOOK_SECONDS = 2.0
 SHORTEST_TOKEN = 16
-LONGEST_TOKEN = 64 << 10
 
 _SUCCESSFUL = Shape(
     "gauge",
@@ -210,17 +210,10 @@ def check(flag: Path | None, key: str | None) -> list[Problem]:
 
 def _token(path: Path) -> bytes:
     """Raises ValueError."""
-    try:
-        with path.open("rb") as file:
-            data = file.read(LONGEST_TOKEN + 1)
-    except OSError as error:
-        raise ValueError(error.strerror or "cannot be read") from error
-    token = data.strip()
-    if len(data) > LONGEST_TOKEN or not token.isascii() or not token.decode().isprintable():
-        raise ValueError("holds no token: one line of printable ASCII")
+    token = read_secret(path)
     if len(token) < SHORTEST_TOKEN:
         raise ValueError(f"is too easy to guess, want {SHORTEST_TOKEN} characters or more")
-    return token
+    return token.encode()
 
 
 def _stamps(path: Path, config: WebConfig) -> Stamps:
