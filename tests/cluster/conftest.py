@@ -2,7 +2,8 @@
 
 KERNMESH_TEST_CLUSTER=real takes a kube-apiserver of one's own (tests/cluster/real.py), and
 KERNMESH_TEST_CLUSTER=<a kubeconfig's path> the cluster that it leads to; whatever the scenarios
-make there is named kernmesh-test-* and is removed again.
+make there is named kernmesh-test-* and is removed again. A module's RELEASES are those of the test
+server that it is run against.
 """
 
 import os
@@ -25,7 +26,7 @@ class Cluster(NamedTuple):
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "cluster" in metafunc.fixturenames:
-        kinds = [_CHOSEN] if _CHOSEN else ["1.20", "current"]
+        kinds = [_CHOSEN] if _CHOSEN else getattr(metafunc.module, "RELEASES", ["1.20", "current"])
         metafunc.parametrize("cluster", kinds, indirect=True, scope="module")
 
 

@@ -55,9 +55,9 @@ class Rig:
         # What else runs on this machine stands back, or it would be what the victim waits for.
         (Path(self._folders["cpu"]) / f"kernmesh-{name}/cpu.shares").write_text("262144")
 
-    def pod(self, offline: bool = False) -> str:
-        """A pod's cgroup; its path below the mounts."""
-        path = f"{self.offline if offline else self.top + '/burstable'}/pod{uuid4()}"
+    def pod(self, offline: bool = False, uid: str = "") -> str:
+        """A pod's cgroup; its path below the mounts. `uid` "": one that nobody has."""
+        path = f"{self.offline if offline else self.top + '/burstable'}/pod{uid or uuid4()}"
         self._make(path)
         return path
 
