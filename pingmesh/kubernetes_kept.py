@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from msgspec import MsgspecError, json
 
+from exporter.wholefile import replace_whole
 from pingmesh.kubernetes_objects import NodeSeen, PodSeen
 
 MAX_BYTES = 64 << 20
@@ -48,6 +49,4 @@ def load_kept(path: Path, asked: str) -> Kept | None:
 
 def save_kept(path: Path, kept: Kept) -> None:
     """Raises OSError."""
-    beside = path.with_name(f"{path.name}.new")
-    beside.write_bytes(json.encode(kept))
-    beside.replace(path)
+    replace_whole(path, json.encode(kept))

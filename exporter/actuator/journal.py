@@ -13,6 +13,8 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
+from exporter.wholefile import replace_whole
+
 LOCK = "actuator.lock"
 JOURNAL = "actuator.journal"
 _VERSION = 1
@@ -128,28 +130,11 @@ class Journal:
             if not content.entries and not content.moved:  # needs no room on a full disk
                 path.unlink(missing_ok=True)
             else:
-                self._replace(path, msgspec.json.encode(content))
+                replace_whole(path, msgspec.json.encode(content), mode=0o600, synced=True)
             self._sync_folder()
         except OSError as error:
             raise JournalError(f"{path}: {error.strerror}: no journal, no change") from None
         self.content = content
-
-    def _replace(self, path: Path, data: bytes) -> None:
-        new = path.with_suffix(".new")
-        new.unlink(missing_ok=True)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        descriptor = os.open(new, flags, 0o600)
-        try:
-            left = memoryview(data)
-            while left:
-                left = left[os.write(descriptor, left) :]
-            os.fsync(descriptor)
-        except OSError:
-            new.unlink(missing_ok=True)
-            raise
-        finally:
-            os.close(descriptor)
-        new.replace(path)
 
     def _sync_folder(self) -> None:
         assert self._folder is not None

@@ -23,6 +23,7 @@ from exporter.interference.roster import Roster
 from exporter.interference.views import Moment, Names, live
 from exporter.usage.history import History
 from exporter.usage.series import TierName
+from exporter.wholefile import replace_whole
 
 STATES = "interference.states"
 _SAVE_SECONDS = 10.0
@@ -204,10 +205,7 @@ class Watching:
         self._saved_at = self._clock.monotonic()
         if self._kept.folder is None or self._history.problem:
             return
-        path = self._kept.folder / STATES
-        new = path.with_suffix(".new")
         try:
-            new.write_bytes(self._driver.save(self._kept.boot))
-            new.replace(path)
+            replace_whole(self._kept.folder / STATES, self._driver.save(self._kept.boot))
         except OSError as error:
             log.warning("interference: states cannot be kept: %s", error.strerror)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from exporter.usage import layout
 from exporter.usage.layout import Shape
+from exporter.wholefile import beside
 
 MODE = 0o600
 
@@ -76,7 +77,7 @@ def in_memory(shape: Shape) -> Backing:
 def create(path: Path, shape: Shape) -> Backing:
     """A new empty file under a temporary name; `put_in_place` once it holds what it shall hold.
     Raises OSError, also where the disk has no room for all of it."""
-    new = path.with_name(path.name + ".new")
+    new = beside(path)
     descriptor = os.open(new, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, MODE)
     try:
         os.posix_fallocate(descriptor, 0, shape.size)
@@ -92,7 +93,7 @@ def create(path: Path, shape: Shape) -> Backing:
 
 
 def put_in_place(path: Path) -> None:
-    path.with_name(path.name + ".new").replace(path)
+    beside(path).replace(path)
 
 
 def open_existing(path: Path, writable: bool = True) -> Backing:

@@ -15,6 +15,7 @@ from exporter.actuator.journal import (
     JournalError,
     Record,
 )
+from exporter.wholefile import beside
 
 BOOT = "11111111-2222-3333-4444-555555555555"
 ENTRY = Entry(
@@ -149,7 +150,7 @@ def test_on_a_full_disk_nothing_is_written_down_and_the_old_stays(full_disk: Pat
     assert opened.content == content(ENTRY)
     opened.close()
     assert journal(full_disk).content == content(ENTRY)
-    assert not (full_disk / JOURNAL).with_suffix(".new").exists()
+    assert not beside(full_disk / JOURNAL).exists()
 
 
 @pytest.mark.bpf
