@@ -6,7 +6,7 @@ stopping are every role's (exporter/role.py).
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -26,7 +26,7 @@ from exporter.web.limits import Limits
 from pingmesh import controller_config
 from pingmesh.controller_config import ControllerConfig, load_controller
 from pingmesh.controller_metrics import ControllerCollector, Figures
-from pingmesh.inventory import FileSource, Roll, Source
+from pingmesh.inventory import FileSource, Network, Roll, Source
 from pingmesh.lists import Lists
 from pingmesh.mesh_watch import Meshes, MeshWatch
 from pingmesh.networks import Networks, make_networks
@@ -73,15 +73,13 @@ class Controller(Role[Given]):
         self._custom_problem: str | None = None
         self._pinglists: Pinglists | None = None
 
-        def mesh(path: str, lists: Callable[[], Lists | None]) -> MeshWatch:
+        def mesh(path: str, network: Network) -> MeshWatch:
+            def lists() -> Lists | None:
+                return self._networks.lists(network)
+
             return MeshWatch(path, config.mesh, lists, self.stale, self.clock, __version__)
 
-        self._mesh = Meshes(
-            {
-                "nodes": mesh("/mesh", lambda: self._networks.nodes),
-                "pods": mesh("/mesh/pods", lambda: self._networks.pods),
-            }
-        )
+        self._mesh = Meshes({"nodes": mesh("/mesh", "nodes"), "pods": mesh("/mesh/pods", "pods")})
         self.register(
             [
                 ("controller", ControllerCollector(self.figures)),
@@ -142,8 +140,8 @@ class Controller(Role[Given]):
             members=sum(len(lists.topology) for lists in networks.known),
             racks=len({id_ for lists in networks.known for id_ in lists.topology.racks}),
             uncovered=self._uncovered,
-            opted_in=networks.opted_in,
-            unprobed=networks.unprobed,
+            opted_in=sum(made.opted_in for made in networks.made.values()),
+            unprobed=sum(made.unprobed for made in networks.made.values()),
             left_out=given.roll.left_out(),
             unreadable=given.kubernetes.unreadable if given.kubernetes else 0,
             build_seconds=self._build_seconds,
@@ -202,13 +200,8 @@ class Controller(Role[Given]):
             network: None if roll.waiting(network) else roll.members(network)
             for network in sorted(networks)
         }
-        # A new source that has said nothing yet leaves what there is, until it has.
-        before = self._networks
-        made = make_networks(given.config, given.custom, found, before)
-        self._networks = made._replace(
-            nodes=before.nodes if found.get("nodes", ()) is None else made.nodes,
-            pods=before.pods if found.get("pods", ()) is None else made.pods,
-        )
+        made = make_networks(given.config, given.custom, found, self._networks)
+        self._networks = made
         uncovered = sum(lists.topology.uncovered() for lists in made.known)
         self._build_seconds = self.clock.monotonic() - started
         self._builds += 1

@@ -30,7 +30,7 @@ from pingmesh.controller_config import (
     load_controller,
 )
 from pingmesh.lists import Lists, Shared
-from pingmesh.networks import Networks
+from pingmesh.networks import Made, Networks
 from pingmesh.pinglist import Expect, Group, Setting, read_pinglist, targets
 from pingmesh.serving import Pinglists
 from pingmesh.topology import Member, Topology
@@ -81,7 +81,7 @@ def ask(
 
     raw = [(k.replace("_", "-").encode(), v.encode()) for k, v in headers.items()]
     scope = {"type": "http", "path": path, "method": method, "headers": raw}
-    networks = Networks(found, waiting=False) if known else Networks()
+    networks = Networks({"nodes": Made(found)}, waiting=False) if known else Networks()
     app = Pinglists(behind, lambda: networks, lambda: stale)
     asyncio.run(app(scope, receive, send))
     start, body = sent

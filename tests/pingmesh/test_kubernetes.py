@@ -161,8 +161,9 @@ def test_a_node_made_anew_by_its_name_is_the_same_member(server: ApiServer) -> N
         server.delete("nodes", "c")
         await one.until_names(NODES, ["a", "b"])
         after = one.lists()
-        assert before.nodes is not None and after.nodes is not None
-        assert {n: before.nodes.yaml(n) for n in "ab"} == {n: after.nodes.yaml(n) for n in "ab"}
+        old, new = before.lists(NODES), after.lists(NODES)
+        assert old is not None and new is not None
+        assert {n: old.yaml(n) for n in "ab"} == {n: new.yaml(n) for n in "ab"}
 
     play(server, test)
 
@@ -279,7 +280,8 @@ def test_pods_that_may_not_be_read_do_not_hold_up_nodes(server: ApiServer) -> No
         assert one.names(PODS) is None
         found = {NODES: one.roll.members(NODES), PODS: None}
         made = make_networks(one.config, Pinglist(), found, Networks())
-        assert made.nodes is not None and made.nodes.yaml("a")
+        lists = made.lists(NODES)
+        assert lists is not None and lists.yaml("a")
         # Who is not found may be a prober's pod.
         assert made.waiting
 

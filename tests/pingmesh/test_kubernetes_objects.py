@@ -236,7 +236,11 @@ def test_nodes_probe_nodes_and_probers_probers_and_pods_that_opted_in() -> None:
         assert bool(opted) == (name == "p0")
         # What is an application's is no fault of the rack's.
         assert all(not group.labels and group.probe == "icmp" for group in opted)
-    assert (made.opted_in, made.unprobed, made.of("s0")) == (100, 0, None)
+    assert [(made.made[each].opted_in, made.made[each].unprobed) for each in ("nodes", "pods")] == [
+        (0, 0),
+        (100, 0),
+    ]
+    assert made.of("s0") is None
 
 
 def test_a_network_whose_members_stay_keeps_its_lists() -> None:
@@ -244,8 +248,15 @@ def test_a_network_whose_members_stay_keeps_its_lists() -> None:
     first = networks(found)
     fewer = Found(found[1].members[1:])
     second = networks((found[0], fewer), first)
-    assert second.nodes is first.nodes
-    assert second.pods is not first.pods
+    assert second.lists("nodes") is first.lists("nodes")
+    assert second.lists("pods") is not first.lists("pods")
+
+
+def test_a_network_whose_members_are_asked_for_anew_keeps_what_it_has() -> None:
+    first = networks(cluster(12, 5))
+    config = ControllerConfig(source=Sources(Kubernetes()))
+    second = make_networks(config, Pinglist(), {"pods": None}, first)
+    assert (second.made, second.waiting) == ({"pods": first.made["pods"]}, True)
 
 
 def test_each_pod_is_probed_from_its_rack_its_zone_and_another_zone_and_nobody_has_much_more() -> (
