@@ -7,44 +7,30 @@ The Go exporter on a like machine: 38-43 MB, ready in 0.24-0.49 s; with 12 progr
 """
 
 import http.client
-import os
 import socket
 import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import median
 
-from benchmarks.tables import Table, markdown
+from benchmarks.process import cpu_seconds, resident_mb
+from benchmarks.tables import NO_GOAL, Table, at_most, met, show
 from tests.agent.running import COMMAND, OWN_STATE, running
+from tests.peers import free_port
 
 STARTS = 9
 IDLE_SECONDS = 60
 SCRAPE_SECONDS = 15
 SCRAPES, SECONDS_BETWEEN_SCRAPES = 31, 0.5
 GO_US_PER_SERIES = 9300 / 744
-TICKS = os.sysconf("SC_CLK_TCK")
-
-
-def cpu_seconds(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(") ", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
-
-
-def resident_mb(pid: int) -> float:
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1]) / 1000
-    raise AssertionError("no VmRSS")
+GOAL_SERIES = 1500
 
 
 def start_and_stop_seconds(*arguments: str | Path) -> tuple[float, float]:
     """From exec to the first 200 of /-/ready, and from SIGTERM to the end."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port = sock.getsockname()[1]
+    port = free_port()
     started = time.monotonic()
     process = subprocess.Popen(
         [*OWN_STATE, *COMMAND, "agent", "--web.listen-address", f"127.0.0.1:{port}", *arguments],
@@ -73,6 +59,14 @@ def ready(port: int) -> bool:
         return False
 
 
+def _start_and_stop(
+    times: Sequence[tuple[float, float]], ready_goal: float
+) -> Iterator[tuple[str, ...]]:
+    began, ended = median(t[0] for t in times), median(t[1] for t in times)
+    yield "ready after exec", f"{began:.2f} s", *at_most(began, ready_goal, "s")
+    yield "gone after SIGTERM", f"{ended:.2f} s", *at_most(ended, 2, "s")
+
+
 def measure() -> Table:
     times = [start_and_stop_seconds() for _ in range(STARTS)]
     with running() as agent:
@@ -86,17 +80,16 @@ def measure() -> Table:
         resident = resident_mb(pid)
     return Table(
         "The agent with its three programs",
-        ("what", "measured", "goal"),
+        ("what", "measured", "goal", "met"),
         (
-            ("ready after exec", f"{median(t[0] for t in times):.2f} s", "≤ 0.6 s"),
-            ("gone after SIGTERM", f"{median(t[1] for t in times):.2f} s", "≤ 2 s"),
-            ("RSS", f"{resident:.1f} MB", "≤ 40 MB"),
-            ("CPU, idle", f"{share * 100:.2f} % of a core", "≤ 0.1 %"),
+            *_start_and_stop(times, 0.6),
+            ("RSS", f"{resident:.1f} MB", *at_most(resident, 40, "MB")),
+            ("CPU, idle", f"{share * 100:.2f} % of a core", *at_most(share * 100, 0.1, "%")),
         ),
         (
             f"Medians of {STARTS} starts with warm files; CPU over {IDLE_SECONDS} s with a scrape "
-            f"every {SCRAPE_SECONDS} s and a sample of usage every 10 s. "
-            f"Python {sys.version.split()[0]}.",
+            f"every {SCRAPE_SECONDS} s and a sample of usage every 10 s. Issue 4 allows it 48 "
+            "MB for the day of usage that it keeps since.",
         ),
     )
 
@@ -129,27 +122,37 @@ def measure_all() -> Table:
     per_series = took * 1000 / series
     return Table(
         "The agent with all programs",
-        ("what", "measured", "goal"),
+        ("what", "measured", "goal", "met"),
         (
-            ("programs", on, ""),
-            ("ready after exec", f"{median(t[0] for t in times):.2f} s", "≤ 1.5 s"),
-            ("gone after SIGTERM", f"{median(t[1] for t in times):.2f} s", "≤ 2 s"),
-            ("RSS", f"{resident:.1f} MB", "≤ 60 MB"),
-            (f"a scrape of {series:,} series", f"{took:.1f} ms", "≤ 25 ms at 1,500"),
-            ("the same per series", f"{per_series:.1f} µs", f"< {GO_US_PER_SERIES:.1f} µs"),
+            ("programs", on, *NO_GOAL),
+            *_start_and_stop(times, 1.5),
+            ("RSS", f"{resident:.1f} MB", *at_most(resident, 60, "MB")),
+            (
+                f"a scrape of {series:,} series",
+                f"{took:.1f} ms",
+                f"≤ 25 ms at {GOAL_SERIES:,}",
+                met(took * max(1.0, GOAL_SERIES / series) <= 25),
+            ),
+            (
+                "the same per series",
+                f"{per_series:.1f} µs",
+                f"< {GO_US_PER_SERIES:.1f} µs",
+                met(per_series < GO_US_PER_SERIES),
+            ),
         ),
         (
             f"Medians of {STARTS} starts with warm files, and of {SCRAPES} scrapes at the client, "
-            f"one in {SECONDS_BETWEEN_SCRAPES} s. The last goal is the Go exporter's: 744 series "
-            "in 9.3 ms.",
+            f"one in {SECONDS_BETWEEN_SCRAPES} s. Of fewer series than the goal speaks of, a "
+            "scrape is taken to last as much longer. The last goal is the Go exporter's: "
+            "744 series in 9.3 ms.",
         ),
     )
 
 
-def main(show: Callable[[str], None] = print) -> None:
-    show(markdown(measure()))
-    show(markdown(measure_all()))
+def tables() -> Iterator[Table]:
+    yield measure()
+    yield measure_all()
 
 
 if __name__ == "__main__":
-    main()
+    show(tables())

@@ -5,18 +5,18 @@ file and with types from tracefs while the kernel's BTF is hidden, and by bcc.
 """
 
 import json
-import resource
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
-from benchmarks.tables import Table, markdown
+from benchmarks.process import children_peak_mb, peak_mb, resident_mb
+from benchmarks.tables import NO_GOALS, Table, show
 
 RUNS = 5
 KERNEL_BTF = Path("/sys/kernel/btf/vmlinux")
@@ -42,7 +42,7 @@ class Cost(NamedTuple):
     child_most: float
 
 
-def main() -> None:
+def tables() -> Iterator[Table]:
     with tempfile.TemporaryDirectory() as folder:
         file = shutil.copy(KERNEL_BTF, folder)
         ways = (
@@ -52,27 +52,16 @@ def main() -> None:
             Way("bcc", PROGRAMS, {"backend": "bcc"}),
         )
         rows = [_row(way, programs) for way in ways for programs in _sets(way)]
-    print(
-        markdown(
-            Table(
-                title="Backends: how soon a program counts, and the memory that takes",
-                head=(
-                    "way",
-                    "programs",
-                    "seconds",
-                    "RSS added",
-                    "its peak",
-                    "peak of bcc's process",
-                ),
-                rows=tuple(rows),
-                notes=(
-                    f"Medians of {RUNS} processes that load what is named, one after the other, "
-                    "and nothing else; objects and headers are in the page cache. RSS added: when "
-                    "all are loaded, over that of the process that has imported the loader. bcc's "
-                    "own process has ended by then.",
-                ),
-            )
-        )
+    yield Table(
+        "Backends: how soon a program counts, and the memory that takes",
+        ("way", "programs", "seconds", "RSS added", "its peak", "peak of bcc's process"),
+        tuple(rows),
+        (
+            f"Medians of {RUNS} processes that load what is named, one after the other, and "
+            "nothing else; objects and headers are in the page cache. RSS added: when all are "
+            "loaded, over that of the process that has imported the loader. bcc's own process has "
+            f"ended by then. {NO_GOALS}",
+        ),
     )
 
 
@@ -111,26 +100,18 @@ def _load(programs: Sequence[str], options: dict[str, str]) -> Cost:
     folder = next(each for each in SHIPPED if each.is_dir())
     read = [read_program(folder / f"{name}.yaml") for name in programs]
     how = Options(**options)  # type: ignore[arg-type]
-    before = _memory_mb("VmRSS")
+    before = resident_mb()
     started = time.monotonic()
     running = [load(program, how) for program in read]
     took = time.monotonic() - started
-    after = _memory_mb("VmRSS")
+    after = resident_mb()
     for each in running:
         each.close()
-    children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 / 1e6
-    return Cost(took, after - before, _memory_mb("VmHWM"), children)
-
-
-def _memory_mb(key: str) -> float:
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(f"{key}:"):
-            return int(line.split()[1]) * 1024 / 1e6
-    raise AssertionError(f"no {key}")
+    return Cost(took, after - before, peak_mb(), children_peak_mb())
 
 
 if __name__ == "__main__":
     if len(sys.argv) > 1:
         print(json.dumps(_load(*json.loads(sys.argv[1]))))
     else:
-        main()
+        show(tables())

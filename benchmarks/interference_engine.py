@@ -7,13 +7,13 @@ every rule whose turn it is.
 
 import gc
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from random import Random
 from statistics import median, quantiles
 from tempfile import TemporaryDirectory
 
-from benchmarks.tables import Table, markdown
+from benchmarks.tables import Table, at_most, show
 from exporter.interference.engine import Engine
 from exporter.interference.model import NODE, Subject
 from exporter.interference.node_facts import NodeFacts
@@ -24,6 +24,8 @@ from exporter.usage.series import Series
 from exporter.usage.store import Now, Store
 
 CGROUPS, RULES, TICKS, WARM_UP = 500, 200, 60, 40
+GOAL_MS, QUIET_GOAL_MS = 60, 5
+"""Of a tick, of one in which nothing fires."""
 EXPRESSIONS = (
     "cpu_usage > {n}",
     "memory_total_usage > {n}Gi",
@@ -114,10 +116,17 @@ def row(title: str, rules: str, folder: Path) -> tuple[str, ...]:
         f"{median(spent) * 1000:.1f} ms",
         f"{worst * 1000:.1f} ms",
         f"{median(spent) / max(checks, 1) * 1e6:.1f} µs",
+        *goal(title, spent),
     )
 
 
-def main() -> None:
+def goal(title: str, spent: list[float]) -> tuple[str, str]:
+    """Of the median; the cells."""
+    most = QUIET_GOAL_MS if title.startswith("nothing fires") else GOAL_MS
+    return at_most(median(spent) * 1000, most, "ms")
+
+
+def tables() -> Iterator[Table]:
     cases: list[tuple[str, Callable[[], str]]] = [
         ("nothing fires, each rule on its own pods, 10s", lambda: rules_yaml(50, "10s", False)),
         ("nothing fires, each rule on all pods, 1m", lambda: rules_yaml(50, "1m", True)),
@@ -127,14 +136,15 @@ def main() -> None:
     ]
     with TemporaryDirectory() as folder:
         rows = [row(title, rules(), Path(folder)) for title, rules in cases]
-    head = ("case", "checks per tick", "transitions", "CPU, median", "p95", "per check")
+    head = ("case", "checks per tick", "transitions", "CPU, median", "p95", "per check",
+            "goal", "met")  # fmt: skip
     notes = (
-        f"{RULES} rules (40 of the node) over {CGROUPS} cgroups, {TICKS} ticks of 1 s; goals: "
-        "60 ms per tick, 5 ms where nothing fires. Views, detectors and engine are what the agent "
-        "runs; reading cgroups is not in it.",
+        f"{RULES} rules (40 of the node) over {CGROUPS} cgroups, {TICKS} ticks of 1 s. The goals "
+        "are of the median. Views, detectors and engine are what the agent runs; reading cgroups "
+        "is not in it.",
     )
-    print(markdown(Table("Interference rules: CPU of a tick", head, tuple(rows), notes)))
+    yield Table("Interference rules: CPU of a tick", head, tuple(rows), notes)
 
 
 if __name__ == "__main__":
-    main()
+    show(tables())

@@ -7,11 +7,11 @@ second reading a node is down and a rack loses a third of what leaves or enters 
 
 import random
 import time
-from collections.abc import Collection
-from pathlib import Path
+from collections.abc import Collection, Iterator
 
-from benchmarks.controller import members
-from benchmarks.tables import Table, markdown
+from benchmarks.big_mesh import SIZE, members
+from benchmarks.process import resident_mb
+from benchmarks.tables import NO_GOALS, Table, show
 from pingmesh.controller_config import Thresholds
 from pingmesh.mesh import Report, Tally
 from pingmesh.mesh_reading import make_reading
@@ -46,12 +46,7 @@ def reports(topology: Topology, down: Collection[str], lossy: RackId | None) -> 
     return found
 
 
-def resident() -> float:
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * 4096 / 1e6
-
-
-def tables() -> list[Table]:
+def tables() -> Iterator[Table]:
     topology = Topology(members())
     addresses = {name: topology.member(name).addresses[0] for name in topology.names}
     names = sorted(topology.names)
@@ -62,7 +57,7 @@ def tables() -> list[Table]:
         ("a node down, a rack lossy", names[:1], lossy),
     ):
         found = reports(topology, down, rack)
-        began, before = time.process_time(), resident()
+        began, before = time.process_time(), resident_mb()
         reading = make_reading(
             at=0.0,
             window=600.0,
@@ -75,21 +70,15 @@ def tables() -> list[Table]:
         )
         spent = time.process_time() - began
         named = ", ".join(f"{f.kind} {' '.join(f.members)}" for f in reading.faults) or "nothing"
-        rows.append((what, f"{spent:.1f} s", f"{before:.0f} MB", f"{resident():.0f} MB", named))
+        rows.append((what, f"{spent:.1f} s", f"{before:.0f} MB", f"{resident_mb():.0f} MB", named))
         del reading, found
-    return [
-        Table(
-            "One reading of a 10,000-node mesh",
-            ("the mesh", "CPU", "RSS with results", "RSS after", "named"),
-            tuple(rows),
-        )
-    ]
-
-
-def main() -> None:
-    for table in tables():
-        print(markdown(table))
+    yield Table(
+        "One reading of a 10,000-node mesh",
+        ("the mesh", "CPU", "RSS with results", "RSS after", "named"),
+        tuple(rows),
+        (f"{SIZE}. {NO_GOALS}",),
+    )
 
 
 if __name__ == "__main__":
-    main()
+    show(tables())

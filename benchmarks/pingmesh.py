@@ -4,101 +4,49 @@
 
 ICMP to 10,000 and 2,500 targets per 10 s beside fping in the same run; with a CPU hog on the same
 core; bursts; twice what it can do; HTTP beside httpx and blackbox_exporter; a whole agent, alone
-and scraped without pause; the controller. An idle machine and a quarter of an hour are needed.
+and scraped without pause. An idle machine and a quarter of an hour are needed.
 """
 
 import asyncio
 import itertools
 import os
 import re
-import resource
-import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from statistics import median
+from typing import NamedTuple
 
-from benchmarks import controller, pingmesh_agent, pingmesh_http
-from benchmarks.tables import Table, markdown
-from exporter.clock import SystemClock
+from benchmarks import peers, pingmesh_agent, pingmesh_http
+from benchmarks.process import children_cpu_seconds, resident_mb
+from benchmarks.rounds import LATE_MS, PERIOD, hosts, lane, run_rounds
+from benchmarks.tables import NO_GOAL, Table, at_least, at_most, met, show
 from pingmesh.flight import ANSWERED, Flight
-from pingmesh.guard import Guard
-from pingmesh.packetlane import PacketLane, Settings
-from pingmesh.pinglist import read_pinglist, targets
-from pingmesh.probe import Outcome, Probe, probes
-from pingmesh.resolve import Resolver, SystemLookup
 from pingmesh.schedule import Plan
 
-FPING = Path(__file__).resolve().parent.parent / ".cache" / "peers" / "usr" / "bin" / "fping"
-PERIOD = 10.0
 BURST, BURSTS = 80_000, 5
 OVERLOAD_ROUNDS = 3
 CORE = max(os.sched_getaffinity(0))
 
 
-def hosts(count: int) -> list[str]:
-    return [f"127.{n >> 16 & 255}.{n >> 8 & 255}.{n & 255}" for n in range(1, count + 1)]
+class Cost(NamedTuple):
+    """Percent of a core, µs, ms, MB; None of a peer that tells no such thing."""
 
+    share: float
+    p50: float
+    p99: float
+    late: float | None = None
+    lost: float | None = None
+    rss: float | None = None
 
-def listed(count: int) -> list[Probe]:
-    text = "mesh: {a: {ips: [" + ", ".join(hosts(count)) + "]}}"
-    return probes(targets(read_pinglist(text.encode())))
-
-
-def cpu_seconds(who: int = resource.RUSAGE_SELF) -> float:
-    usage = resource.getrusage(who)
-    return usage.ru_utime + usage.ru_stime
-
-
-def rss_mb() -> float:
-    [line] = [x for x in Path("/proc/self/status").read_text().splitlines() if "VmRSS" in x]
-    return int(line.split()[1]) / 1024
-
-
-class Rounds:
-    """What each round cost, in CPU seconds of this process, and its round trips."""
-
-    def __init__(self, count: int) -> None:
-        self.count = count
-        self.cpu: list[float] = []
-        self.rtts: list[float] = []
-        self.lateness: list[float] = []
-        self.lost = 0
-        self.sending = 0.0
-        self.done = asyncio.Event()
-        self._last = cpu_seconds()
-
-    def __call__(
-        self,
-        probes: Sequence[Probe],
-        flight: Flight,
-        plan: Plan,
-        lateness: float,
-        outcomes: Mapping[int, Outcome],
-    ) -> None:
-        now = cpu_seconds()
-        self.cpu.append(now - self._last)
-        self._last = now
-        self.rtts += [rtt for rtt in flight.rtts if rtt == rtt]
-        self.lost += len(flight.reasons)
-        self.lateness.append(lateness)
-        self.sending = max(flight.sent_at) - min(flight.sent_at)
-        if len(self.cpu) == self.count:
-            self.done.set()
-
-
-async def run_rounds(count: int, rounds: int, period: float = PERIOD) -> Rounds:
-    made = listed(count)
-    resolver = Resolver(SystemClock(), SystemLookup(), socket.AF_INET)
-    found = Rounds(rounds)
-    lane = PacketLane(made, Settings(period, 2.0, 1e6, floor=period), Guard(), resolver, found)
-    lane.start()
-    await found.done.wait()
-    lane.stop()
-    return found
+    def row(self, what: str, *goal: str) -> tuple[str, ...]:
+        late = "" if self.late is None else f"{self.late:.0f} ms"
+        lost = "" if self.lost is None else f"{self.lost:g}"
+        rss = "" if self.rss is None else f"{self.rss:.1f} MB"
+        share, p50, p99 = f"{self.share:.2f} %", f"{self.p50:.1f} µs", f"{self.p99:.1f} µs"
+        return what, share, p50, p99, late, lost, rss, *(goal or NO_GOAL)
 
 
 def child(kind: str, *arguments: int) -> list[float]:
@@ -122,7 +70,7 @@ def our_rounds(count: int, rounds: int) -> list[float]:
         rtts[len(rtts) * 99 // 100] * 1e6,
         max(found.lateness) * 1e3,
         float(found.lost),
-        rss_mb(),
+        resident_mb(),
     ]
 
 
@@ -136,20 +84,20 @@ def our_burst(count: int) -> list[float]:
     return asyncio.run(main())
 
 
-def fping(count: int, rounds: int) -> tuple[float, float, float]:
-    """CPU share, p50 and p99 in µs: the same targets, spread over the same period."""
+def fping(program: str, count: int, rounds: int) -> Cost:
+    """The same targets, spread over the same period."""
     with tempfile.NamedTemporaryFile("w") as file:
         file.write("\n".join(hosts(count)))
         file.flush()
-        before = cpu_seconds(resource.RUSAGE_CHILDREN)
+        before = children_cpu_seconds()
         milliseconds = f"{PERIOD * 1000 / count:g}"
         period = f"{PERIOD * 1000:g}"
-        words = ["taskset", "-c", str(CORE), str(FPING), "-q", "-C", str(rounds)]
+        words = ["taskset", "-c", str(CORE), program, "-q", "-C", str(rounds)]
         words += ["-p", period, "-i", milliseconds, "-t", "2000", "-f", file.name]
         done = subprocess.run(words, capture_output=True, text=True, check=False)
-    spent = cpu_seconds(resource.RUSAGE_CHILDREN) - before
+    spent = children_cpu_seconds() - before
     rtts = sorted(float(word) for word in re.findall(r"(?<= )[0-9.]+(?=\s)", done.stderr + "\n"))
-    return (
+    return Cost(
         spent / (PERIOD * rounds) * 100,
         rtts[len(rtts) // 2] * 1e3,
         rtts[len(rtts) * 99 // 100] * 1e3,
@@ -173,8 +121,6 @@ def overload(count: int, rate: int) -> list[float]:
 
     async def main() -> list[float]:
         period = count / rate
-        resolver = Resolver(SystemClock(), SystemLookup(), socket.AF_INET)
-        settings = Settings(period, 2.0, 1e9, floor=period)
         flights: list[tuple[Flight, float]] = []
         done = asyncio.Event()
 
@@ -183,10 +129,10 @@ def overload(count: int, rate: int) -> list[float]:
             if len(flights) == OVERLOAD_ROUNDS + 1:
                 done.set()
 
-        lane = PacketLane(listed(count), settings, Guard(), resolver, publish)
-        lane.start()
+        running = lane(count, period, publish)
+        running.start()
         await done.wait()
-        lane.stop()
+        running.stop()
         starts = [start for _, start in flights]
         took = [later - earlier for earlier, later in itertools.pairwise(starts)]
         reasons = sum(len(flight.reasons) for flight, _ in flights)
@@ -194,77 +140,74 @@ def overload(count: int, rate: int) -> list[float]:
             flight.count - len(flight.reasons) - flight.states.count(ANSWERED)
             for flight, _ in flights
         )
-        return [median(took) / period, float(silent), float(reasons), float(lane.overflow)]
+        return [median(took) / period, float(silent), float(reasons), float(running.overflow)]
 
     return asyncio.run(main())
 
 
 def icmp_rows(count: int, rounds: int) -> Iterator[tuple[str, ...]]:
-    """What, CPU, p50, p99, latest send, lost, RSS, goal."""
-    for many, goal in ((count, "≤ 1.1 × fping, p50 ≤ fping"), (count // 4, "≤ 1.2 %")):
-        share, p50, p99, late, lost, rss = child("rounds", many, rounds)
-        yield (
-            f"ours, {many:,} targets", f"{share:.2f} %", f"{p50:.1f} µs", f"{p99:.1f} µs",
-            f"{late:.0f} ms", f"{lost:g}", f"{rss:.1f} MB", goal,
-        )  # fmt: skip
-        if FPING.exists():
-            share, p50, p99 = fping(many, rounds)
-            yield (
-                f"fping, {many:,} targets", f"{share:.2f} %", f"{p50:.1f} µs", f"{p99:.1f} µs",
-                "", "", "", "",
-            )  # fmt: skip
-        if many == count:
-            with hog():
-                share, p50, hogged, late, lost, rss = child("rounds", many, rounds)
-            yield (
-                f"ours, {many:,} targets, a hog on the core", f"{share:.2f} %", f"{p50:.1f} µs",
-                f"{hogged:.1f} µs", f"{late:.0f} ms", f"{lost:g}", f"{rss:.1f} MB",
-                "p99 ≤ 2 × without",
-            )  # fmt: skip
+    """What, CPU, p50, p99, latest send, lost, RSS, goal, met."""
+    program = peers.find("fping")
+    ours, few = Cost(*child("rounds", count, rounds)), count // 4
+    peer = None if program is None else fping(program, count, rounds)
+    goal, holds = "no late round", _in_time(ours)
+    if peer is not None:
+        goal += ", CPU ≤ 1.1 × fping, p50 ≤ fping"
+        holds &= ours.share <= 1.1 * peer.share and ours.p50 <= peer.p50
+    yield ours.row(f"ours, {count:,} targets", goal, met(holds))
+    if peer is not None:
+        yield peer.row(f"fping, {count:,} targets")
+    with hog():
+        hogged = Cost(*child("rounds", count, rounds))
+    holds = hogged.p99 <= 2 * ours.p99
+    what = f"ours, {count:,} targets, a hog on the core"
+    yield hogged.row(what, "p99 ≤ 2 × without", met(holds))
+    fewer = Cost(*child("rounds", few, rounds))
+    yield fewer.row(f"ours, {few:,} targets", *at_most(fewer.share, 1.2, "% of a core"))
+    if program is not None:
+        yield fping(program, few, rounds).row(f"fping, {few:,} targets")
+    peer_p50 = None if peer is None else peer.p50 / 1e6
+    yield from pingmesh_agent.rows(rounds, CORE, hosts(count), peer_p50)
+
+
+def _in_time(found: Cost) -> bool:
+    return found.late is not None and found.late <= LATE_MS
 
 
 def strain_rows() -> Iterator[tuple[str, ...]]:
     bursts = [child("burst", BURST) for _ in range(BURSTS)]
     rate = median(burst[0] for burst in bursts)
     lost = sum(burst[1] for burst in bursts)
-    yield f"a burst of {BURST:,}", f"{rate:,.0f} probes/s, {lost:g} lost", "≥ 80,000/s"
+    goal = at_least(rate, 80_000, "probes/s")
+    yield f"a burst of {BURST:,}", f"{rate:,.0f} probes/s, {lost:g} lost", *goal
     stretch, silent, reasons, overflow = child("overload", BURST, int(2 * rate))
     yield (
         f"{2 * rate:,.0f} probes/s asked for",
         f"rounds {stretch:.2f} times as long; {reasons:g} lost with a reason, {silent:g} without, "
         f"{overflow:g} answers dropped by the kernel",
         "rounds stretch, nothing silent",
+        met(stretch > 1 and not silent),
     )
 
 
-def measure(count: int, rounds: int) -> Iterator[Table]:
-    before = load()
-    head = ("what", "CPU", "p50", "p99", "latest send", "lost", "RSS", "goal")
-    rows = (*icmp_rows(count, rounds), *pingmesh_agent.rows(rounds, CORE, hosts(count)))
+def tables(count: int, rounds: int) -> Iterator[Table]:
+    head = ("what", "CPU", "p50", "p99", "latest send", "lost", "RSS", "goal", "met")
     yield Table(
         f"Pingmesh: ICMP targets per {PERIOD:g} s on one core",
         head,
-        rows,
+        tuple(icmp_rows(count, rounds)),
         (
             f"Medians of {rounds} rounds after a first, the latest send of any; all targets in "
-            f"127.0.0.0/8. Load average {before} before, {load()} after, own work included.",
+            f"127.0.0.0/8. A round is late if a send of it was over {LATE_MS:g} ms (a hundredth of "
+            "the interval) later than it was due.",
         ),
     )
-    http = pingmesh_http.rows(rounds, CORE)
     yield Table(
         "Pingmesh: bursts, overload, HTTP",
-        ("what", "measured", "goal"),
-        (*strain_rows(), *http),
-        (
-            f"Bursts and HTTP: medians of {BURSTS} and {rounds} turns. HTTP per 1,000 probes. Load "
-            f"average {load()} after.",
-        ),
+        ("what", "measured", "goal", "met"),
+        (*strain_rows(), *pingmesh_http.rows(rounds, CORE)),
+        (f"Bursts and HTTP: medians of {BURSTS} and {rounds} turns. HTTP per 1,000 probes.",),
     )
-    yield controller.measure()
-
-
-def load() -> str:
-    return f"{os.getloadavg()[0]:.1f}"
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -275,7 +218,7 @@ def main(arguments: Sequence[str]) -> None:
         work = {"--rounds": our_rounds, "--burst": our_burst, "--overload": overload}[kind]
         print(*work(*numbers))  # type: ignore[operator] # each takes what its caller gives
     else:
-        print("\n".join(markdown(table) for table in measure(int(kind), *(numbers or [3]))))
+        show(tables(int(kind), *(numbers or [3])))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ metrics, since those have no bucket under 50 µs.
 
 import http.client
 import json
-import os
 import shutil
 import sys
 import tempfile
@@ -17,12 +16,16 @@ from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
+from benchmarks.process import cpu_seconds, resident_mb
 from benchmarks.programs import HERE, compile_bpf
+from benchmarks.rounds import LATE_MS
 from benchmarks.scrape import WideMap
+from benchmarks.tables import met
 from tests.agent.running import COMMAND, Agent
 
 TARGETS = 10_000
 SERIES = 100_000
+GOAL_MB = 52
 
 
 class Seen(NamedTuple):
@@ -75,15 +78,6 @@ class Watched(Agent):
             return []
         return [json.loads(line) for line in self.record.read_text().splitlines()]
 
-    def rss_mb(self) -> float:
-        status = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
-        [line] = [each for each in status if each.startswith("VmRSS")]
-        return int(line.split()[1]) / 1024
-
-    def cpu_seconds(self) -> float:
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
 
 def _scrape(url: str, stop: threading.Event, counts: list[int]) -> None:
     client = http.client.HTTPConnection(url.removeprefix("http://"), timeout=60)
@@ -117,12 +111,12 @@ def seen(rounds: int, core: int, hosts: Sequence[str], *, scraped: bool) -> Seen
                 scraper = threading.Thread(target=_scrape, args=(url, stop, counts))
                 scraper.start()
             _until(agent, 1)
-            already, cpu = len(agent.rounds()), agent.cpu_seconds()
+            already, cpu = len(agent.rounds()), cpu_seconds(agent.process.pid)
             before = len(counts)
             _until(agent, already + rounds)
             found = agent.rounds()[already : already + rounds]
-            spent, scrapes = agent.cpu_seconds() - cpu, len(counts) - before
-            rss = agent.rss_mb()
+            spent, scrapes = cpu_seconds(agent.process.pid) - cpu, len(counts) - before
+            rss = resident_mb(agent.process.pid)
         finally:
             stop.set()
             if scraper is not None:
@@ -149,12 +143,24 @@ def _until(agent: Watched, count: int) -> None:
         pause.wait(0.1)
 
 
-def rows(rounds: int, core: int, hosts: Sequence[str]) -> tuple[tuple[str, ...], ...]:
-    """What, CPU, p50, p99, latest send, lost, RSS, goal."""
+def rows(
+    rounds: int, core: int, hosts: Sequence[str], peer_p50: float | None
+) -> tuple[tuple[str, ...], ...]:
+    """What, CPU, p50, p99, latest send, lost, RSS, goal, met. `peer_p50`: fping's, in seconds."""
     quiet = seen(rounds, core, hosts, scraped=False)
     busy = seen(rounds, core, hosts, scraped=True)
-    words = (("alone", quiet, "RSS ≤ 52 MB"), (f"{busy.scrapes} scrapes of {SERIES:,} series", busy,
-             "no late round, same p50"))  # fmt: skip
+    within = quiet.rss <= GOAL_MB and quiet.lateness * 1e3 <= LATE_MS
+    in_time = busy.lateness * 1e3 <= LATE_MS
+    goal = "no late round"
+    if peer_p50 is not None:
+        goal += ", p50 ≤ fping"
+        within &= quiet.p50 <= peer_p50
+        in_time &= busy.p50 <= peer_p50
+    scrapes = f"{busy.scrapes} scrapes of {SERIES:,} series"
+    words = (
+        ("alone", quiet, f"{goal}, RSS ≤ {GOAL_MB} MB", met(within)),
+        (scrapes, busy, goal, met(in_time)),
+    )
     return tuple(
         (
             f"agent, {len(hosts):,} targets, {what}",
@@ -165,8 +171,9 @@ def rows(rounds: int, core: int, hosts: Sequence[str]) -> tuple[tuple[str, ...],
             f"{each.lost}",
             f"{each.rss:.1f} MB",
             goal,
+            held,
         )
-        for what, each, goal in words
+        for what, each, goal, held in words
     )
 
 

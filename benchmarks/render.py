@@ -18,7 +18,7 @@ from typing import NamedTuple
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily
 
-from benchmarks.tables import Table, markdown
+from benchmarks.tables import Table, at_least, show
 from exporter.ebpf.collector import ProgramCollector
 from exporter.ebpf.labelspec import LabelSpec
 from exporter.ebpf.maps import MapInfo, MapRows
@@ -100,7 +100,7 @@ CASES = (
 
 
 def measure(case: Case, count: int, rounds: int) -> tuple[str, ...]:
-    """Medians: theirs, ours, the ratio, ours with reading and summing, and that with gzip."""
+    """Medians: theirs, ours, the ratio and its goal, ours with reading and summing, with gzip."""
     chance = random.Random(1)
     packed, registry, collector = build(count)
     packed.values = [int(10 ** chance.uniform(0, case.digits)) for _ in range(count)]
@@ -124,6 +124,7 @@ def measure(case: Case, count: int, rounds: int) -> tuple[str, ...]:
         f"{theirs:.1f}",
         f"{ours:.2f}",
         f"{theirs / ours:.1f}",
+        *at_least(theirs / ours, 15),
         f"{read:.2f}",
         f"{gzip:.2f}",
     )
@@ -134,14 +135,14 @@ def main(count: int = 10_000, rounds: int = 15) -> None:
     cold, registry, _ = build(count)
     cold.values = list(range(count))
     first = timed(partial(render, registry))
-    head = ("counts", "generate_latest", "ours", "times faster", "rows to text", "rows to gzip")
+    head = ("counts", "generate_latest", "ours", "times faster", "goal", "met", "rows to text",
+            "rows to gzip")  # fmt: skip
     notes = (
-        f"Milliseconds, medians of {rounds} interleaved rounds on the same samples. Goal: ≥ 15 "
-        "times faster. `rows to text` adds reading, summing and the registry, without kernel and "
-        "HTTP.",
+        f"Milliseconds, medians of {rounds} interleaved rounds on the same samples. `rows to text` "
+        "adds reading, summing and the registry, without kernel and HTTP.",
         f"The first scrape, which decodes every key: {first:.0f} ms.",
     )
-    print(markdown(Table(f"Rendering {count:,} series", head, rows, notes)))
+    show([Table(f"Rendering {count:,} series", head, rows, notes)])
 
 
 if __name__ == "__main__":

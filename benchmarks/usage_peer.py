@@ -2,13 +2,11 @@
 same facts and whether they agree; and beside /proc/stat by hand under stress-ng's load, each over
 the very same interval, so that it matters not what else runs.
 
-Both programs are those of .cache/peers (make .cache/peers/.load), or in PATH; rows whose peer is
-not there are left out.
+Both programs are unpacked (make .cache/peers/.load), or in PATH; rows whose peer is not there are
+left out.
 """
 
 import os
-import shutil
-import socket
 import subprocess
 import tempfile
 import threading
@@ -20,11 +18,12 @@ from itertools import pairwise
 from pathlib import Path
 from statistics import fmean, median
 
-from benchmarks.agent import cpu_seconds, resident_mb
-from benchmarks.tables import Table, markdown
+from benchmarks import peers
+from benchmarks.process import cpu_seconds, resident_mb
+from benchmarks.tables import NO_GOAL, Table, at_most, met
 from tests.agent.running import Agent, running
+from tests.peers import free_port
 
-PEERS = Path(__file__).resolve().parent.parent / ".cache" / "peers" / "usr"
 ROUNDS, SCRAPES = 9, 50
 LOADS = (25, 50, 100)
 LOAD_INTERVAL, LOAD_TICKS = 5, 4  # of 10 ms clock ticks there are 500 per processor then
@@ -62,9 +61,7 @@ class Peer:
 
 @contextmanager
 def node_exporter(binary: str) -> Iterator[Peer]:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port = sock.getsockname()[1]
+    port = free_port()
     flags = [f"--collector.{name}" for name in COLLECTORS]
     process = subprocess.Popen(
         [binary, f"--web.listen-address=127.0.0.1:{port}", "--collector.disable-defaults", *flags],
@@ -88,10 +85,6 @@ def node_exporter(binary: str) -> Iterator[Peer]:
 def samples(text: str) -> dict[str, float]:
     pairs = (line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
     return {series: float(value) for series, value in pairs}
-
-
-def found(binary: str) -> str | None:
-    return shutil.which(binary, path=f"{PEERS / 'bin'}:{os.environ['PATH']}")
 
 
 def per_scrape(pid: int, get: Callable[[], str]) -> float:
@@ -179,13 +172,12 @@ def next_tick(agent: Agent, before: float) -> tuple[float, float]:
         time.sleep(0.05)
 
 
-def under_load(agent: Agent, binary: str, load: int) -> tuple[str, str, str]:
-    libraries = ":".join(map(str, (PEERS / "lib").glob("*-linux-*")))
+def under_load(agent: Agent, binary: str, load: int) -> tuple[str, ...]:
     hand = ByHand()
     burner = subprocess.Popen(
         [binary, "--quiet", "--cpu", str(os.cpu_count()), "--cpu-load", str(load)],
         stdout=subprocess.DEVNULL,
-        env={**os.environ, "LD_LIBRARY_PATH": libraries},
+        env=peers.environment(),
     )
     try:
         hand.start()
@@ -202,9 +194,13 @@ def under_load(agent: Agent, binary: str, load: int) -> tuple[str, str, str]:
         gauges.append(gauge)
         hands.append(100.0 * (busy_then - busy) / (total_then - total))
     apart = max(abs(a - b) for a, b in zip(gauges, hands, strict=True))
-    return (f"stress-ng at {load} %: gauge, /proc/stat by hand ({LOAD_TICKS} ticks)",
-            f"{fmean(gauges):.2f} %, {fmean(hands):.2f} %",
-            f"apart by {apart:.2f} points at most (≤ 1)")  # fmt: skip
+    goal, holds = at_most(apart, 1, "points")
+    return (
+        f"stress-ng at {load} %: gauge, /proc/stat by hand ({LOAD_TICKS} ticks)",
+        f"{fmean(gauges):.2f} %, {fmean(hands):.2f} %, apart by {apart:.2f} at most",
+        goal,
+        holds,
+    )
 
 
 @contextmanager
@@ -220,7 +216,7 @@ def watching(interval: str) -> Iterator[Agent]:
             yield agent
 
 
-def beside(peer_binary: str) -> Iterator[tuple[str, str, str]]:
+def beside(peer_binary: str) -> Iterator[tuple[str, ...]]:
     with watching("1s") as agent, node_exporter(peer_binary) as peer:
         time.sleep(4)
         query = facts_of(agent)
@@ -229,14 +225,16 @@ def beside(peer_binary: str) -> Iterator[tuple[str, str, str]]:
             ours.append(per_scrape(agent.process.pid, lambda: agent.get(query)))
             other.append(per_scrape(peer.process.pid, peer.get))
         ratio = median(a / b for a, b in zip(ours, other, strict=True))
-        yield "CPU per scrape of the facts", f"{median(ours) * 1e3:.2f} ms", f"× {ratio:.2f} (≤ 1)"
-        yield "the same, prometheus-node-exporter", f"{median(other) * 1e3:.2f} ms", ""
+        goal = at_most(ratio, 1, "× node_exporter's")
+        yield "CPU per scrape of the facts", f"{median(ours) * 1e3:.2f} ms, × {ratio:.2f}", *goal
+        yield "the same, prometheus-node-exporter", f"{median(other) * 1e3:.2f} ms", *NO_GOAL
         count, wrong = disagreements(agent, peer, 1.0)
-        yield f"{count} values within one sample", ", ".join(wrong) or "all agree", "all"
+        said = ", ".join(wrong) or "all agree"
+        yield f"{count} values within one sample", said, "all", met(not wrong)
 
 
-def rows() -> Iterator[tuple[str, str, str]]:
-    peer_binary, load_binary = found("prometheus-node-exporter"), found("stress-ng")
+def rows() -> Iterator[tuple[str, ...]]:
+    peer_binary, load_binary = peers.find("prometheus-node-exporter"), peers.find("stress-ng")
     if peer_binary:
         yield from beside(peer_binary)
     if load_binary:
@@ -247,17 +245,14 @@ def rows() -> Iterator[tuple[str, str, str]]:
         for _ in range(10):
             agent.get("/metrics")
         resident = resident_mb(agent.process.pid)
-        yield "RSS of the agent, three programs", f"{resident:.1f} MB", "≤ 48 MB"
+        cells = at_most(resident, 48, "MB")
+        yield "RSS of the agent, three programs", f"{resident:.1f} MB", *cells
 
 
-def main(show: Callable[[str], None] = print) -> None:
+def measure() -> Table:
     note = (
         f"CPU per scrape: medians of {ROUNDS} rounds of {SCRAPES} each in turn, usage.interval "
         "1 s, the agent's ticks included. Rows without their peer are left out."
     )
-    table = Table("Usage beside others", ("what", "measured", "goal"), tuple(rows()), (note,))
-    show(markdown(table))
-
-
-if __name__ == "__main__":
-    main()
+    head = ("what", "measured", "goal", "met")
+    return Table("Usage beside others", head, tuple(rows()), (note,))

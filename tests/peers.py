@@ -1,6 +1,7 @@
 """Programs of others beside ours, as the Makefile unpacks them: a real Prometheus, and its API."""
 
 import json
+import os
 import socket
 import subprocess
 import time
@@ -15,6 +16,12 @@ PEERS = Path(__file__).resolve().parents[1] / ".cache/peers"
 PROGRAMS = PEERS / "usr/bin"
 WATCHDOG_SECONDS = 60.0
 _KEYS = {"match": "match[]"}
+
+
+def environment() -> dict[str, str]:
+    """For what is unpacked: this process's own, with the libraries that came with it."""
+    found = [*PEERS.glob("usr/lib/*-linux-gnu"), *PEERS.glob("lib/*-linux-gnu")]
+    return {**os.environ, "LD_LIBRARY_PATH": ":".join(map(str, found))}
 
 
 def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:

@@ -20,12 +20,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.interference import remedies
+from benchmarks.interference.goals import goals_table
 from benchmarks.interference.methods import DEFAULT_RULES, Basis
 from benchmarks.interference.recording import folder_of, record_seed
 from benchmarks.interference.replaying import Recording, load
 from benchmarks.interference.report import (
     BEGIN,
     END,
+    Judged,
     caption,
     judge,
     kinds_table,
@@ -34,7 +36,8 @@ from benchmarks.interference.report import (
     remedies_table,
     timeline,
 )
-from benchmarks.tables import markdown
+from benchmarks.pages import put_between
+from benchmarks.tables import Table, markdown
 from exporter.interference.node_facts import NodeFacts
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "interference.md"
@@ -92,13 +95,14 @@ def main() -> None:
         text = tables(asked, basis)
         print(text)
         if asked.write:
-            DOCUMENT.write_text(put_in(_document(), text))
+            DOCUMENT.write_text(put_between(_document(), BEGIN, END, text))
 
 
 def tables(asked: argparse.Namespace, basis: Basis) -> str:
     to_tune, reported = _there(asked.name, asked.tune), _there(asked.name, asked.seeds)
     trials = remedies.read_trials(asked.name)
-    parts: list[str] = []
+    parts: list[Table] = []
+    found: dict[str, list[Judged]] = {}
     if reported:
         note = caption(reported, to_tune, _machine())
         found = judge(reported, to_tune, basis)
@@ -106,24 +110,15 @@ def tables(asked: argparse.Namespace, basis: Basis) -> str:
             "without": "Without any signal from the victim's application",
             "slo": "With the application's own latency (slo)",
         }
-        parts += [markdown(methods_table(titles[key], found[key], note)) for key in titles]
-        parts.append(markdown(kinds_table(reported, found)))
-        parts.append(markdown(negatives_table(found)))
+        parts += [methods_table(titles[key], found[key], note) for key in titles]
+        parts.append(kinds_table(reported, found))
+        parts.append(negatives_table(found))
     if trials is not None and trials.done:
-        parts.append(markdown(remedies_table(trials)))
+        parts.append(remedies_table(trials))
     if not parts:
         raise SystemExit(f"interference: nothing is recorded under the name {asked.name!r}")
-    return "\n".join(part.replace("## ", "### ", 1) for part in parts)
-
-
-def put_in(page: str, text: str) -> str:
-    """The page with this between the markers; at its end where it has none."""
-    body = f"{BEGIN}\n{text.strip()}\n{END}"
-    before, begin, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        return f"{page.rstrip()}\n\n{body}\n"
-    return f"{before}{body}{after}"
+    parts.insert(0, goals_table(found, trials))
+    return "\n".join(markdown(part, level=3) for part in parts)
 
 
 def _document() -> str:

@@ -5,6 +5,7 @@ replay sees what an agent would have seen. Knows no schedule and no rules.
 """
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -12,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from benchmarks import peers
 from benchmarks.interference import bystander
 from benchmarks.interference.antagonists import Antagonist
 from benchmarks.interference.cgroups import (
@@ -22,7 +24,7 @@ from benchmarks.interference.cgroups import (
     Cgroups,
     pods,
 )
-from benchmarks.interference.victim import Client, Victim, libraries, program, victim
+from benchmarks.interference.victim import Client, Victim, program, victim
 from exporter.clock import SystemClock
 from exporter.config.agent import Usage
 from exporter.ebpf.kernel import load
@@ -44,7 +46,7 @@ from exporter.usage.workloads import workloads
 
 ROOT = Path(__file__).resolve().parents[2]
 CACHE = ROOT / ".cache" / "experiment"
-_BYSTANDERS = ("busy", "keeper", "writer", "talker")
+_BYSTANDERS = ("busy", "keeper", "writer", "talker", "idle")
 
 
 class Machine:
@@ -58,9 +60,14 @@ class Machine:
 
     def bystanders(self) -> None:
         """One in each of four cgroups; the fifth does nothing until it is its turn."""
-        for path, kind in zip(OFFLINE, (*_BYSTANDERS, "idle"), strict=True):
-            argv = [sys.executable, "-S", str(Path(bystander.__file__)), kind]
-            self._bystanders[path] = self.cgroups.start(path, [*argv, str(self.scratch / "w")])
+        for path in OFFLINE:
+            self._stand_by(path)
+
+    def _stand_by(self, path: str) -> None:
+        kind = dict(zip(OFFLINE, _BYSTANDERS, strict=True))[path]
+        script = str(Path(bystander.__file__))
+        argv = [sys.executable, "-S", script, kind, str(self.scratch / "w")]
+        self._bystanders[path] = self.cgroups.start(path, argv)
 
     def begin(self, path: str, what: Antagonist) -> None:
         self.cgroups.set_shares(OFFLINE_ROOT, OFFLINE_SHARES[what.intensity])
@@ -69,7 +76,7 @@ class Machine:
         if what.cores is not None:
             self.cgroups.set_quota(path, what.cores)
         argv = [program("stress-ng"), "--quiet", "--oomable", *what.arguments]
-        self._running[path] = self.cgroups.start(path, argv, libraries())
+        self._running[path] = self.cgroups.start(path, argv, peers.environment())
 
     def end(self, path: str) -> None:
         """The cgroup is as before, its bystander too."""
@@ -80,10 +87,8 @@ class Machine:
         self.cgroups.set_quota(path, None)
         self.cgroups.set_shares(OFFLINE_ROOT, OFFLINE_SHARES[0])
         for left in self.scratch.glob("tmp-stress-ng-*"):
-            _remove(left)
-        kinds = dict(zip(OFFLINE, (*_BYSTANDERS, "idle"), strict=True))
-        argv = [sys.executable, "-S", str(Path(bystander.__file__)), kinds[path]]
-        self._bystanders[path] = self.cgroups.start(path, [*argv, str(self.scratch / "w")])
+            shutil.rmtree(left)
+        self._stand_by(path)
 
     # --- what is read
 
@@ -139,12 +144,6 @@ def kernel_programs() -> Iterator[dict[str, KernelProgram]]:
     finally:
         for each in programs.values():
             each.close()
-
-
-def _remove(folder: Path) -> None:
-    for each in folder.iterdir():
-        each.unlink()
-    folder.rmdir()
 
 
 __all__ = ["CACHE", "VICTIM", "Machine", "kernel_programs", "machine"]

@@ -17,9 +17,10 @@ import msgspec
 
 from benchmarks.interference.antagonists import antagonist, harmless
 from benchmarks.interference.cgroups import OFFLINE, VICTIM
+from benchmarks.interference.client import SERVICES
 from benchmarks.interference.machine import CACHE, Machine, kernel_programs, machine
 from benchmarks.interference.schedule import WARM_UP_SECONDS, Planned, lasts, plan
-from benchmarks.interference.truth import OBJECTIVE_TIMES
+from benchmarks.interference.truth import OBJECTIVE_TIMES, p99
 from benchmarks.interference.victim import Latencies
 from exporter.interference.sources.slo import SloReader
 from exporter.usage import store as stores
@@ -96,10 +97,9 @@ def _record(on: Machine, folder: Path, seed: int, planned: list[Planned]) -> Not
 
         def set_objectives() -> None:
             found = Latencies(folder / "latencies")
-            for service in ("redis", "http"):
-                rows = sorted(found.between(service, began + 5.0, time.monotonic() - 1.0))
-                p99 = rows[len(rows) * 99 // 100] * 1000
-                objectives[service] = p99 * OBJECTIVE_TIMES
+            for service in SERVICES:
+                rows = found.between(service, began + 5.0, time.monotonic() - 1.0)
+                objectives[service] = p99(rows) * 1000 * OBJECTIVE_TIMES
                 on.client.tell(f"objective {service} {objectives[service]:.6g}")
 
         todo: list[tuple[float, Callable[[], None]]] = [
@@ -128,7 +128,7 @@ def _doing(
         if event.role == "antagonist":
             on.begin(path, antagonist(event.kind, event.intensity, on.scratch))
         elif event.kind.startswith("load x"):
-            for service in ("redis", "http"):
+            for service in SERVICES:
                 on.client.tell(f"rate {service} {event.kind.removeprefix('load x')}")
         elif event.kind == "harmless":
             on.begin(path, harmless(event.cgroup, on.scratch))
@@ -142,7 +142,7 @@ def _doing(
         if event.role == "antagonist" or event.kind == "harmless":
             on.end(path)
         elif event.kind.startswith("load x"):
-            for service in ("redis", "http"):
+            for service in SERVICES:
                 on.client.tell(f"rate {service} 1")
         elif event.kind == "throttled":
             on.cgroups.set_quota(VICTIM, None)

@@ -6,29 +6,32 @@ find it and act, and what counts is p99 from the goal's five seconds on. Finishe
 so a run that was broken off goes on.
 """
 
+import os
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from statistics import median
 
 import msgspec
 
 from benchmarks.interference.antagonists import KINDS, antagonist
-from benchmarks.interference.cgroups import OFFLINE, OFFLINE_ROOT, OFFLINE_SHARES, PODS
+from benchmarks.interference.cgroups import OFFLINE, OFFLINE_ROOT, OFFLINE_SHARES
+from benchmarks.interference.client import SERVICES
 from benchmarks.interference.machine import CACHE, Machine, kernel_programs, machine
 from benchmarks.interference.methods import Basis, our_rules
+from benchmarks.interference.replaying import subjects_of
 from benchmarks.interference.truth import p99
 from benchmarks.interference.victim import Latencies
 from exporter.actuator.client import Actuator
 from exporter.actuator.protocol import Set, Start, Target, Undo
 from exporter.interference.actions import make_actions
 from exporter.interference.driver import Driver
-from exporter.interference.model import ALL_JOBS, NODE, RuleSet, Subject
+from exporter.interference.model import RuleSet, Subject
 from exporter.interference.sources.slo import SloReader
-from exporter.interference.views import Names, at_row, subjects_in
+from exporter.interference.views import Names, at_row
 from exporter.usage import store as stores
-from exporter.usage.pods import Offline
 from exporter.usage.statedir import now_of
 
 REMEDIES = ("nothing", "preempt", "quota", "shares 2", "io", "memory.high", "rules")
@@ -56,6 +59,12 @@ class Trial(msgspec.Struct, frozen=True):
 class Trials(msgspec.Struct):
     load: list[float] = []
     done: list[Trial] = []
+
+
+def solo_of(trials: Trials) -> dict[str, float]:
+    """p99 in seconds by service with nothing on, the median of all; empty where none was taken."""
+    rows = [each.p99 for each in trials.done if each.remedy == "solo"]
+    return {name: median(row[name] for row in rows) for name in SERVICES} if rows else {}
 
 
 def path_of(name: str) -> Path:
@@ -91,7 +100,7 @@ def run(
         for kind, missing in wanted.items():
             for remedy in missing:
                 found.done.append(bench.trial(kind, intensity, remedy))
-                found.load.append(float(Path("/proc/loadavg").read_text().split()[0]))
+                found.load.append(os.getloadavg()[0])
                 path.write_bytes(msgspec.json.encode(found))
     return found
 
@@ -144,9 +153,9 @@ class _Bench:
         for _ in range(MOST_LOOKS):
             time.sleep(1.5)
             rows = Latencies(self._latencies)
-            if all(rows.between(name, stop - 0.5, stop) for name in ("redis", "http")):
+            if all(rows.between(name, stop - 0.5, stop) for name in SERVICES):
                 break
-        found = {name: p99(rows.between(name, start, stop)) for name in ("redis", "http")}
+        found = {name: p99(rows.between(name, start, stop)) for name in SERVICES}
         return Trial(kind, intensity, remedy, found, said)
 
     def _answer(self, remedy: str, path: str) -> str:
@@ -197,7 +206,7 @@ class _Bench:
                         on.begin(path, antagonist(kind, intensity, on.scratch))
                     sample = sampler.tick()
                     kept.put(sample.at, sample.wall, sample.values)
-                    subjects = subjects or _subjects(kept)
+                    subjects = subjects or subjects_of(kept)
                     moment = at_row(kept, kept.end - 1, names)
                     for step in driver.tick(moment, subjects, sample.wall):
                         done = [
@@ -217,9 +226,3 @@ class _Bench:
                 on.end(path)
         start, stop = began + GOAL_SECONDS, stopped
         return self._counted(kind, intensity, "rules", start, stop, "\n".join(said))
-
-
-def _subjects(kept: stores.Store) -> tuple[Subject, ...]:
-    offline, pods = Offline((OFFLINE_ROOT,)), frozenset(PODS)
-    known = subjects_in(kept.series(), offline.in_roots)
-    return (NODE, ALL_JOBS, *(each for each in known if each.name.strip("/") in pods))

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.interference.cgroups import OFFLINE_ROOT, PODS
+from benchmarks.interference.client import SERVICES
 from benchmarks.interference.methods import CLEAR_SECONDS, paced
 from benchmarks.interference.recording import Notes, read_notes
 from benchmarks.interference.schedule import WARM_UP_SECONDS
@@ -21,7 +22,6 @@ from exporter.usage.pods import Offline
 from exporter.usage.store import Store
 
 SETTLE_SECONDS = 4.0
-SERVICES = ("redis", "http")
 
 
 class Recording(NamedTuple):
@@ -74,16 +74,16 @@ def _noise(
     return sum(seconds) / len(seconds) if seconds else 0.0
 
 
+def subjects_of(store: Store) -> tuple[Subject, ...]:
+    """The node, all jobs, the experiment's pods."""
+    known = subjects_in(store.series(), Offline((OFFLINE_ROOT,)).in_roots)
+    return (NODE, ALL_JOBS, *(each for each in known if each.name.strip("/") in PODS))
+
+
 def alarms(store: Store, rules: RuleSet, names: bool) -> list[Alarm]:
     """Of the victim, the node and the jobs, whichever rule."""
     driver = Driver(paced(rules))
-    offline, pods = Offline((OFFLINE_ROOT,)), frozenset(PODS)
-    known = [
-        each
-        for each in subjects_in(store.series(), offline.in_roots)
-        if each.name.strip("/") in pods
-    ]
-    fixed: tuple[Subject, ...] = (NODE, ALL_JOBS, *known)
+    fixed = subjects_of(store)
     subjects = fixed
     on: dict[str, Alarm] = {}
     found: list[Alarm] = []

@@ -5,8 +5,9 @@ from statistics import fmean, median
 from typing import NamedTuple
 
 from benchmarks.interference.antagonists import INTENSITIES, KINDS, SCORED
+from benchmarks.interference.client import SERVICES
 from benchmarks.interference.methods import TABLES, Basis, Method
-from benchmarks.interference.remedies import REMEDIES, Trials
+from benchmarks.interference.remedies import REMEDIES, Trials, solo_of
 from benchmarks.interference.replaying import Recording, alarms, judged
 from benchmarks.interference.schedule import NEGATIVES
 from benchmarks.interference.scores import Detected, Event, Outcome, Score, score
@@ -156,7 +157,7 @@ def remedies_table(trials: Trials) -> Table:
     found = {(each.kind, each.intensity, each.remedy): each for each in trials.done}
     names = {"rules": "the shipped rules, on their own"}
     head = ("antagonist", *(names.get(each, each) for each in REMEDIES))
-    solos = _solo(trials)
+    solos = solo_of(trials)
     rows = []
     for kind, intensity in dict.fromkeys((each.kind, each.intensity) for each in trials.done):
         cells = []
@@ -173,11 +174,6 @@ def remedies_table(trials: Trials) -> Table:
         "began, counted from 2 s after that; the shipped rules counted from 5 s after it began."
     )
     return Table("Which action helps against which antagonist", head, tuple(rows), (note,))
-
-
-def _solo(trials: Trials) -> dict[str, float]:
-    rows = [each.p99 for each in trials.done if each.remedy == "solo"]
-    return {name: median(row[name] for row in rows) for name in ("redis", "http")} if rows else {}
 
 
 def _count(trials: Trials) -> int:
@@ -218,8 +214,7 @@ def caption(recordings: Sequence[Recording], to_tune: Sequence[Recording], machi
     harmful = sum(each.label == "harm" for each in events)
     grey = sum(each.label == "grey" for each in events)
     solo = ", ".join(
-        f"{name} {median(one.solo[name] for one in recordings) * 1000:.1f} ms"
-        for name in ("redis", "http")
+        f"{name} {median(one.solo[name] for one in recordings) * 1000:.1f} ms" for name in SERVICES
     )
     return (
         f"Seeds {_seeds(recordings)}, {len(events)} events of "

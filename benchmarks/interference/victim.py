@@ -6,7 +6,6 @@ The client stands in no cgroup of ours: it is somebody else's machine.
 import json
 import os
 import select
-import shutil
 import socket
 import subprocess
 import sys
@@ -17,11 +16,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 
+from benchmarks import peers
 from benchmarks.interference.cgroups import VICTIM, Cgroups
 from benchmarks.interference.client import SERVICES, lua
+from tests.peers import free_port
 
 HERE = Path(__file__).parent
-PEERS = HERE.parents[1] / ".cache" / "peers" / "usr"
 RATE = 300.0
 REQUEST_SECONDS = 0.0007
 FILE_BYTES = 64 << 20
@@ -30,17 +30,12 @@ _READY_SECONDS = 20.0
 
 def program(name: str) -> str:
     """Unpacked (make .cache/peers/.servers .cache/peers/.load) or in PATH. Raises SystemExit."""
-    found = shutil.which(name, path=f"{PEERS / 'bin'}:{os.environ['PATH']}")
+    found = peers.find(name)
     if found is None:
         raise SystemExit(
             f"interference: no {name}: make .cache/peers/.servers .cache/peers/.load, or install it"
         )
     return found
-
-
-def libraries() -> dict[str, str]:
-    """The environment for what is unpacked."""
-    return {"LD_LIBRARY_PATH": ":".join(str(each) for each in (PEERS / "lib").glob("*-linux-gnu"))}
 
 
 class Client:
@@ -82,7 +77,7 @@ class Victim:
 
     def __init__(self, cgroups: Cgroups, folder: Path, scratch: Path) -> None:
         self._cgroups, self._folder = cgroups, folder
-        self._ports = _free_port(), _free_port()
+        self._ports = free_port(), free_port()
         self._file = scratch / "served"
         if not self._file.exists() or self._file.stat().st_size != FILE_BYTES:
             self._file.write_bytes(os.urandom(FILE_BYTES))
@@ -90,7 +85,7 @@ class Victim:
                 os.fsync(file.fileno())
         flags = ["--port", str(self._ports[0]), "--bind", "127.0.0.1", "--save", "", "--dir",
                  str(folder)]  # fmt: skip
-        self._redis = cgroups.start(VICTIM, [program("redis-server"), *flags], libraries())
+        self._redis = cgroups.start(VICTIM, [program("redis-server"), *flags], peers.environment())
         self._http = self._serve()
         for port in self._ports:
             _wait_for(port)
@@ -144,13 +139,6 @@ class Latencies:
     def between(self, service: str, start: float, stop: float) -> list[float]:
         """Latencies of requests that were meant to go then."""
         return [latency for meant, latency in self._of[service] if start <= meant < stop]
-
-
-def _free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-    return port
 
 
 def _wait_for(port: int) -> None:

@@ -20,7 +20,7 @@ from typing import cast
 
 from benchmarks.pressure_simulation.memory import labeller_megabytes
 from benchmarks.pressure_simulation.world import World
-from benchmarks.tables import Table
+from benchmarks.tables import NO_GOAL, Table, at_most
 from exporter.config.client import ClientTls
 from exporter.kube.api import KubeApi
 from exporter.kube.cache import Change
@@ -143,14 +143,23 @@ def cost_table() -> Table:
         finally:
             server.terminate()
             server.join()
+    quiet, polled, over = median(rounds), median(lasted), median(tls_lasted)
     rows = (
-        ("a round in which nothing changes, CPU", f"{median(rounds) * 1000:.0f} ms", "500 ms"),
-        ("writes of it", str(writes), "0"),
-        ("polling every agent, CPU", f"{median(spent):.1f} s", ""),
-        ("polling every agent, time, on one core", f"{median(lasted):.1f} s", "15 s"),
-        ("the same over TLS, CPU", f"{median(tls_spent):.1f} s", ""),
-        ("the same over TLS, time, on one core", f"{median(tls_lasted):.1f} s", "15 s"),
-        ("RSS of kernmesh labeller, at most", f"{resident:.0f} MB, {peak:.0f} MB", "120 MB"),
+        (
+            "a round in which nothing changes, CPU",
+            f"{quiet * 1000:.0f} ms",
+            *at_most(quiet, 0.5, "s"),
+        ),
+        ("writes of it", str(writes), *at_most(writes, 0)),
+        ("polling every agent, CPU", f"{median(spent):.1f} s", *NO_GOAL),
+        ("polling every agent, time, on one core", f"{polled:.1f} s", *at_most(polled, 15, "s")),
+        ("the same over TLS, CPU", f"{median(tls_spent):.1f} s", *NO_GOAL),
+        ("the same over TLS, time, on one core", f"{over:.1f} s", *at_most(over, 15, "s")),
+        (
+            "RSS of kernmesh labeller; at its highest",
+            f"{resident:.0f}; {peak:.0f} MB",
+            *at_most(peak, 120, "MB"),
+        ),
     )
     notes = (
         f"{NODES} nodes, 3 resources, medians of {ROUNDS} rounds (TLS: {TLS_ROUNDS}); agents "
@@ -158,4 +167,4 @@ def cost_table() -> Table:
         "a whole handshake each). RSS after three rounds, against the tests' API server, with 30 "
         "images a node.",
     )
-    return Table("What it costs", ("", "measured", "goal"), rows, notes)
+    return Table("What it costs", ("", "measured", "goal", "met"), rows, notes)

@@ -4,7 +4,6 @@ They run in the foreground on loopback ports of their own and end with the test;
 which leaves the clock alone.
 """
 
-import os
 import socket
 import subprocess
 import time
@@ -12,16 +11,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.peers import PEERS, free_port
+from tests.peers import PEERS, environment, free_port
 from tests.pki import Pair
 
 WATCHDOG_SECONDS = 30.0
-
-
-def environment() -> dict[str, str]:
-    """With the libraries that were unpacked beside the programs."""
-    found = [*PEERS.glob("usr/lib/*-linux-gnu"), *PEERS.glob("lib/*-linux-gnu")]
-    return {**os.environ, "LD_LIBRARY_PATH": ":".join(map(str, found))}
 
 
 @contextmanager

@@ -9,8 +9,7 @@ from statistics import median
 import icmplib
 import pytest
 
-from tests.peers import PEERS
-from tests.pingmesh.servers import environment
+from tests.peers import PEERS, environment
 from tests.pingmesh.test_faults import after, hosts
 from tests.pingmesh.test_lanes import Round, namespace, one_round, packets
 

@@ -4,12 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.interference.__main__ import arguments, numbers, put_in
+from benchmarks.interference.__main__ import arguments, numbers
 from benchmarks.interference.antagonists import INTENSITIES, KINDS, antagonist, harmless
 from benchmarks.interference.client import answer_size, lua
 from benchmarks.interference.methods import TABLES, Basis, Method, paced
 from benchmarks.interference.remedies import REMEDIES, Trial, Trials
 from benchmarks.interference.report import BEGIN, END, remedies_table
+from benchmarks.pages import put_between
 from exporter.interference.node_facts import NodeFacts
 
 BASIS = Basis(NodeFacts.of(2.0, 24 * 2.0**30))
@@ -78,8 +79,8 @@ def test_a_request_says_its_own_length() -> None:
 def test_tables_are_put_between_their_marks_and_nothing_else_is_touched(
     page: str, found: str
 ) -> None:
-    assert put_in(page, "new\n") == found
-    assert put_in(found, "new") == found
+    assert put_between(page, BEGIN, END, "new\n") == found
+    assert put_between(found, BEGIN, END, "new") == found
 
 
 def test_remedies_are_told_by_p99_over_solo() -> None:
