@@ -13,12 +13,14 @@ import struct
 from functools import cache
 from typing import Any
 
+# <asm-generic/socket.h>: those that Python's socket module has no name for.
+SO_TIMESTAMPNS, SO_RXQ_OVFL = 35, 40
+
 SLOTS = 128
 """Datagrams per call."""
 DATA_BYTES = 256
 """Of each are kept: more than an ICMP error with both IP headers and what it quotes of ours."""
 
-_SO_TIMESTAMPNS, _SO_RXQ_OVFL = 35, 40
 _NAME_BYTES, _CONTROL_BYTES = 32, 96
 _STRIDE = _NAME_BYTES + _CONTROL_BYTES + DATA_BYTES
 _IOVEC = struct.Struct("@PN")
@@ -121,7 +123,7 @@ class Post:
             control = start + _NAME_BYTES
             if controls == _STAMPED.size:
                 _, _, kind, seconds, rest = _STAMPED.unpack_from(room, control)
-                arrived_ns = seconds * 1_000_000_000 + rest if kind == _SO_TIMESTAMPNS else 0
+                arrived_ns = seconds * 1_000_000_000 + rest if kind == SO_TIMESTAMPNS else 0
             else:
                 arrived_ns = self._read_controls(control, control + controls)
             at_data = control + _CONTROL_BYTES
@@ -140,10 +142,10 @@ class Post:
             inner = at + _CMSGHDR.size
             if length < _CMSGHDR.size or at + length > end:
                 break
-            if level == socket.SOL_SOCKET and kind == _SO_TIMESTAMPNS:
+            if level == socket.SOL_SOCKET and kind == SO_TIMESTAMPNS:
                 seconds, rest = _TIMESPEC.unpack_from(self._room, inner)
                 arrived_ns = seconds * 1_000_000_000 + rest
-            elif level == socket.SOL_SOCKET and kind == _SO_RXQ_OVFL:
+            elif level == socket.SOL_SOCKET and kind == SO_RXQ_OVFL:
                 (self.overflow,) = _U32.unpack_from(self._room, inner)
             at += (length + word - 1) & ~(word - 1)
         return arrived_ns

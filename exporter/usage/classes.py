@@ -17,11 +17,9 @@ from exporter.host.cgroup_stat import Usage, UsageReader
 from exporter.host.kubepods import levels
 from exporter.host.open_files import Gone
 from exporter.metrics.table import FastFamily, Shape
-from exporter.usage.pods import Kubepods, Offline
+from exporter.usage.pods import TREE_AGE_SECONDS, Kubepods, Offline
 from exporter.usage.series import Kind, Series
 
-# Classes are read every second; whoever reads pods every ten looks for cgroups for both.
-_TREE_AGE_SECONDS = 15.0
 _MEASURES: tuple[tuple[str, Kind, str, str], ...] = (
     ("cpu_seconds", "counter", "cpu_usage_seconds_total", "Time on CPUs"),
     ("working_set_bytes", "gauge", "memory_working_set_bytes", "Memory less inactive files"),
@@ -134,7 +132,7 @@ class ClassUsage:
 
     def _places(self, now: float) -> _Places:
         try:
-            tree = self._kubepods.tree(now, _TREE_AGE_SECONDS)
+            tree = self._kubepods.tree(now, TREE_AGE_SECONDS)
         except NoData:
             if not self._elsewhere:
                 raise

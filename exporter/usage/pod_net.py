@@ -17,10 +17,9 @@ from exporter.host.podtree import PodTree
 from exporter.host.veth_rates import Rates, veth_rates
 from exporter.hostfs import HostFs
 from exporter.metrics.table import FastFamily, Shape
-from exporter.usage.pods import Kubepods, PodUsage
+from exporter.usage.pods import TREE_AGE_SECONDS, Kubepods, PodUsage
 
 _ASKED_AGAIN_SECONDS = 60.0
-_TREE_AGE_SECONDS = 15.0
 _SHAPE = Shape(
     "gauge",
     "kernmesh_pod_spec_network_limit_bytes_per_second",
@@ -51,7 +50,7 @@ class PodNet:
         does not answer."""
         now = self._clock.monotonic()
         with self._kubepods.turn:
-            tree = self._kubepods.tree(now, _TREE_AGE_SECONDS)
+            tree = self._kubepods.tree(now, TREE_AGE_SECONDS)
             if now >= self._until:
                 self._rates = {}  # what cannot be asked is unknown
                 self._rates = self._asked(tree)

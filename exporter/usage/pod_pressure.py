@@ -20,10 +20,9 @@ from exporter.host.open_files import Gone
 from exporter.host.podtree import PodTree
 from exporter.host.psi import Pressure, PressureReader, PressureSeries
 from exporter.metrics.table import FastFamily, Shape
-from exporter.usage.pods import Kubepods, PodUsage
+from exporter.usage.pods import TREE_AGE_SECONDS, Kubepods, PodUsage
 from exporter.usage.series import Series
 
-_FRESH_SECONDS = 15.0  # whoever reads usage by pod looks for cgroups more often
 # A pod whose files could not be read may have them later: v2's cgroup is not always the first.
 _LOOK_AGAIN_SECONDS = 60.0
 _RESTING_TURNS = 6
@@ -124,7 +123,7 @@ class PodPressure:
             return found
 
     def _places_of(self, now: float, what: str) -> dict[str, _Place]:
-        tree = self._kubepods.tree(now, _FRESH_SECONDS)
+        tree = self._kubepods.tree(now, TREE_AGE_SECONDS)
         seen = tree.changes, self._pods.look_for_names(now)
         if seen != self._seen or now >= self._look_at:
             self._seen, self._look_at = seen, float("inf")

@@ -20,6 +20,9 @@ from exporter.hostfs import HostFs
 from exporter.usage.podnames import Names
 from exporter.usage.series import Kind, Series
 
+TREE_AGE_SECONDS = 15.0
+"""How old a tree will do for who reads every second, or seldom: whoever reads pods every ten looks
+for cgroups for all."""
 # Limits change seldom and cost seven files: a hundredth of all is read again at each pass.
 _LIMITS_SHARE = 100
 _ID_SHOWN = 12

@@ -11,7 +11,7 @@ from exporter.errors import KernmeshError, NoData
 from exporter.host.cgroup_stat import Layout, Usage, UsageReader
 from exporter.host.open_files import Descriptors, Gone
 from exporter.host.psi import PressureReader
-from exporter.usage.pods import Kubepods, Offline
+from exporter.usage.pods import TREE_AGE_SECONDS, Kubepods, Offline
 from exporter.usage.series import Kind, Series, Source
 
 SOURCE_NAME = "subjects"
@@ -19,7 +19,6 @@ MOST_SUBJECTS = 500
 # Where a cgroup has no pressure files (hybrid: it may get its place in v2 later), or is not there
 # at all, the next look is so many readings later.
 _LOOK_AGAIN_READINGS = 5
-_TREE_AGE_SECONDS = 15.0
 # The kernel brings PSI's totals up to date every 2 s (kernel/sched/psi.c, PSI_FREQ), so half of
 # the cgroups are asked at each reading of a second.
 _PRESSURE_READINGS = 2
@@ -107,7 +106,7 @@ class PodSubjects:
         """Raises NoData where nothing accounts for cgroups."""
         with self._kubepods.turn:
             try:
-                tree = self._kubepods.tree(self._now(), _TREE_AGE_SECONDS)
+                tree = self._kubepods.tree(self._now(), TREE_AGE_SECONDS)
             except NoData:
                 if not self._elsewhere:
                     raise

@@ -10,12 +10,10 @@ import struct
 from contextlib import suppress
 from typing import Final, Protocol
 
-from pingmesh.datagrams import SLOTS, Post
+from pingmesh.datagrams import SLOTS, SO_RXQ_OVFL, SO_TIMESTAMPNS, Post
 from pingmesh.probes.packets import Token, reason_of
 
 _SO_RCVBUFFORCE = 33
-_SO_TIMESTAMPNS = 35
-_SO_RXQ_OVFL = 40
 _IP_RECVERR, _IPV6_RECVERR = 11, 25
 _IP_MTU_DISCOVER, _IPV6_MTU_DISCOVER = 10, 23
 _PMTUDISC_WANT, _PMTUDISC_DO = 1, 2
@@ -88,8 +86,8 @@ class Wire:
 
     def _set_up(self, source: str, fragment: bool) -> None:
         sock, v6 = self.sock, self.family == socket.AF_INET6
-        sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
-        sock.setsockopt(socket.SOL_SOCKET, _SO_RXQ_OVFL, 1)
+        sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+        sock.setsockopt(socket.SOL_SOCKET, SO_RXQ_OVFL, 1)
         try:
             sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _RECEIVE_BYTES)
         except PermissionError:
