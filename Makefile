@@ -29,7 +29,7 @@ help:
 	@echo 'make manifests    deploy/manifests and the values'"'"' schema and table anew, out of the chart'
 	@echo 'make audit  what is known against the locked packages and this code (needs the network, or ADVISORIES=DIR)'
 	@echo 'make sbom   what a release is made of, with licences, into dist/'
-	@echo 'make bench  the tables of speed and size (minutes)'
+	@echo 'make bench  the tables of speed and size, each with its goal (an hour, root)'
 	@echo 'make experiment  who notices interference, how soon, and what helps (half an hour, root)'
 	@echo 'make setup  Debian packages, virtual environment, BPF objects; idempotent'
 	@echo 'make lock   resolve the dependencies anew into requirements/'
@@ -165,8 +165,9 @@ test-cluster: setup test-packages $(VENV)/.installed-dev
 	KERNMESH_TEST_CLUSTER=$(or $(KUBECONFIG),real) $(BIN)/pytest -q tests/cluster
 	$(BIN)/python -m tests.deploy.taken
 
+# BENCH_ARGUMENTS='--write', or names of tables: make bench BENCH_ARGUMENTS='usage pods --write'
 bench: setup test-packages $(VENV)/.installed-dev $(CACHE)/peers/.probers $(CACHE)/peers/.load
-	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks $(BENCH_ARGUMENTS)
 
 # Half an hour and more, on a machine that does nothing else; goes on where it was broken off.
 experiment: setup $(VENV)/.installed-dev $(CACHE)/peers/.load $(CACHE)/peers/.servers

@@ -39,6 +39,7 @@ def start_and_stop_seconds(*arguments: str | Path) -> tuple[float, float]:
     )
     try:
         while not ready(port):
+            assert process.poll() is None, "the agent ended"
             assert time.monotonic() - started < 60, "never ready"
             time.sleep(0.005)
         took = time.monotonic() - started

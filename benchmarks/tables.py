@@ -21,8 +21,8 @@ class Table(NamedTuple):
 
 
 def at_most(measured: float, bound: float, unit: str = "") -> tuple[str, str]:
-    """The cells of a goal: the bound, and whether it holds."""
-    return f"≤ {bound:,g} {unit}".rstrip(), met(measured <= bound)
+    """The cells of a goal: the bound, and whether it holds. Of counts 0 is what is wanted."""
+    return f"≤ {bound:,g} {unit}".rstrip() if bound else "0", met(measured <= bound)
 
 
 def at_least(measured: float, bound: float, unit: str = "") -> tuple[str, str]:

@@ -91,7 +91,7 @@ def tick_rows() -> Iterator[Row]:
             machine.history.close()
     finally:
         pods.remove()
-    yield _tick("10 s tick, node only, CPU", node, 8)
+    yield _tick("10 s tick, node only, CPU", node)
     with_pods = f"10 s tick, node and {PODS} pods of {CONTAINERS} ({kept} series)"
     yield _tick(f"{with_pods}, all rest, CPU", both, 8)
     yield _tick("10 s tick, all containers have run, CPU", ran, 8)

@@ -10,7 +10,8 @@ from benchmarks.tables import Table, at_least, at_most, markdown
     [
         (at_most(0.6, 0.6, "s"), ("≤ 0.6 s", "yes")),
         (at_most(0.604, 0.6, "s"), ("≤ 0.6 s", "no")),
-        (at_most(0, 0), ("≤ 0", "yes")),
+        (at_most(0, 0), ("0", "yes")),
+        (at_most(1, 0), ("0", "no")),
         (at_least(80_000, 80_000, "probes/s"), ("≥ 80,000 probes/s", "yes")),
         (at_least(79_999.9, 80_000, "probes/s"), ("≥ 80,000 probes/s", "no")),
         (at_most(float("nan"), 1), ("≤ 1", "no")),
