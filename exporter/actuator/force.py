@@ -52,6 +52,8 @@ class Force:
         self._write = write
         self._entries: dict[Key, Entry] = {}
         self._given_up: dict[Key, set[str]] = {}
+        self._late: dict[Key, Entry] = {}
+        """Entries as they are in force, of which less is wanted by now."""
 
     def take_over(self) -> list[str]:
         """Puts back what the journal has from before; lines about what was found. Call it once the
@@ -98,9 +100,12 @@ class Force:
         return Answer(request.id, places=tuple(places))
 
     def undo(self, run: str, knob: Knob | None = None, path: str | None = None) -> Answer:
-        """What others want meanwhile stays. Raises JournalError."""
-        for runs in self._given_up.values():
-            runs.discard(run)
+        """What others want meanwhile stays. Never raises: what cannot be put back or loosened yet
+        is said, and tried again."""
+        for place in [place for place, runs in self._given_up.items() if run in runs]:
+            self._given_up[place].discard(run)
+            if not self._given_up[place]:
+                del self._given_up[place]
         wanted = [
             entry
             for entry in self._entries.values()
@@ -108,35 +113,12 @@ class Force:
             and knob in (None, entry.knob)
             and (path is None or f"{entry.path}/".startswith(f"{path.strip('/')}/"))
         ]
-        over, notes = [], list[str]()
-        changes: list[Change] = []
-        with ExitStack() as stack:
-            steps = []
-            for entry in wanted:
-                wants = {name: want for name, want in entry.wants.items() if name != run}
-                less = replace(entry, wants=wants)
-                if not wants:
-                    over.append(less)
-                    continue
-                try:
-                    folder = stack.enter_context(
-                        Same(self._hierarchies.get(entry.controller), entry)
-                    )
-                    steps.append(self._step(folder, entry, less))
-                except (OSError, NotAllowed, knobs.Unfit) as error:
-                    notes.append(f"{entry.path}: {reason(error)}")
-                    over.append(less)
-            changes += [
-                _change(step, record, now) for step in steps for record, now in step.changes
-            ]
-            self._apply(steps, notes)
-        for entry in over:
-            self._entries[entry.place] = entry
-        restored, more = self._restore(over)
-        changes += restored
-        notes += more
-        if wanted:
-            self._keep(notes)
+        for entry in wanted:
+            wants = {name: want for name, want in entry.wants.items() if name != run}
+            self._late.setdefault(entry.place, entry)
+            self._entries[entry.place] = replace(entry, wants=wants)
+        notes: list[str] = []
+        changes = self._loosen([entry.place for entry in wanted], notes)
         return Answer(0, changes=tuple(changes), notes=tuple(notes))
 
     def undo_all(self) -> Answer:
@@ -149,15 +131,10 @@ class Force:
         return Answer(0, changes=tuple(changes), notes=tuple(notes))
 
     def try_again(self) -> list[str]:
-        """What nobody wants any more and could not be put back then."""
-        left = [entry for entry in self._entries.values() if not entry.wants]
-        if not left:
-            return []
-        changes, notes = self._restore(left)
-        if changes:
-            self._keep(notes)
-            return [f"put back at last: {shown(changes)}"]
-        return []
+        """What is wanted no more, or not so strictly, and could not be put back then."""
+        left = [place for place, each in self._entries.items() if not each.wants]
+        changes = self._loosen([*left, *(each for each in self._late if each not in left)], [])
+        return [f"put back at last: {shown(changes)}"] if changes else []
 
     def held(self) -> tuple[Held, ...]:
         return tuple(
@@ -212,12 +189,11 @@ class Force:
             found = self._one(folder, request, notes)
             if found is not None:
                 yield found
-            for inner in self._inner(folder, request, stack):
-                found = self._one(inner, request, notes)
-                if found is not None:
-                    yield found
+            yield from self._below(folder, request, stack, notes)
 
-    def _inner(self, folder: Folder, request: Set, stack: ExitStack) -> Iterable[Folder]:
+    def _below(
+        self, folder: Folder, request: Set, stack: ExitStack, notes: list[str]
+    ) -> Iterable[_Step]:
         """v1: what is below must be limited for itself (io), or lies in the way (cpu_quota)."""
         if folder.hierarchy.version == 2 or request.knob not in ("io", "cpu_quota"):
             return
@@ -229,9 +205,11 @@ class Force:
                     cores = knobs.cores_of(inner)
                     if not known and (cores is None or cores <= request.limits["cores"]):
                         continue
-            except (OSError, NotAllowed):
+                found = self._one(inner, request, notes)
+            except (OSError, NotAllowed, knobs.Unfit):
                 continue  # gone meanwhile
-            yield inner
+            if found is not None:
+                yield found
 
     def _qos(self, folder: Folder) -> _Step:
         now = knobs.current(folder, knobs.QOS_LEVEL)
@@ -286,6 +264,41 @@ class Force:
 
     # --- changing
 
+    def _loosen(self, places: Sequence[Key], notes: list[str]) -> list[Change]:
+        """To what is wanted of each now."""
+        if not places:
+            return []
+        over = [self._entries[place] for place in places if not self._entries[place].wants]
+        changes: list[Change] = []
+        with ExitStack() as stack:
+            steps = []
+            for place in places:
+                entry = self._entries[place]
+                if not entry.wants:
+                    continue
+                try:
+                    folder = stack.enter_context(
+                        Same(self._hierarchies.get(entry.controller), entry)
+                    )
+                    steps.append(self._step(folder, self._late[place], entry))
+                except (OSError, NotAllowed, knobs.Unfit) as error:
+                    notes.append(f"{entry.path}: {reason(error)}")
+                    over.append(entry)
+            try:
+                self._apply(steps, notes)
+            except (OSError, JournalError) as error:  # stricter than is wanted, for a while
+                notes.append(str(error))
+                for step in steps:
+                    self._entries[step.new.place] = replace(
+                        self._late[step.new.place], wants=step.new.wants
+                    )
+            else:
+                changes += [_change(step, r, now) for step in steps for r, now in step.changes]
+        restored, more = self._restore(over)
+        notes += more
+        self._keep(notes)
+        return changes + restored
+
     def _apply(self, steps: Sequence[_Step], notes: list[str]) -> None:
         """All of them, or none: what was written of a refused request is taken back."""
         if not steps:
@@ -313,6 +326,7 @@ class Force:
             if step.new.place in self._entries:
                 records = tuple(replace(record, previous=None) for record in step.new.records)
                 self._entries[step.new.place] = replace(step.new, records=records)
+            self._late.pop(step.new.place, None)
 
     def _put(self, step: _Step, notes: list[str]) -> bool:
         """False where the cgroup is gone. Raises OSError with the file in it."""
@@ -342,6 +356,7 @@ class Force:
         wanted = list(entries)
         restored = restore(wanted, self._hierarchies, self._write)
         for entry in wanted:
+            self._late.pop(entry.place, None)
             if entry.place in restored.left:
                 self._entries[entry.place] = replace(entry, wants={})
             else:

@@ -117,9 +117,11 @@ class Journal:
         self._lock = lock
         try:
             self.content = self._read()
-        except JournalError:
+        except (OSError, JournalError) as error:
             self.close()
-            raise
+            if isinstance(error, JournalError):
+                raise
+            raise JournalError(f"{self._folder / JOURNAL}: {error.strerror}") from None
 
     def save(self, content: Content) -> None:
         """On disk when it returns. Raises JournalError; what was there is there still then."""
@@ -145,14 +147,13 @@ class Journal:
             os.close(descriptor)
 
     def _read(self) -> Content:
+        """Raises JournalError, and OSError where what is there is no file, or stays there."""
         assert self._folder is not None
         path, nothing = self._folder / JOURNAL, Content(boot=self._boot)
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         except FileNotFoundError:
             return nothing
-        except OSError as error:
-            raise JournalError(f"{path}: {error.strerror}") from None
         with os.fdopen(descriptor, "rb") as file:
             about = os.fstat(descriptor)
             if about.st_uid != os.geteuid() or about.st_mode & 0o022:
@@ -162,7 +163,7 @@ class Journal:
             found = msgspec.json.decode(data, type=Content)
             if found.version != _VERSION:
                 raise ValueError(f"version {found.version}, want {_VERSION}")
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             aside = path.with_suffix(".bad")
             path.replace(aside)
             self.notes.append(

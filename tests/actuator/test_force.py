@@ -12,6 +12,7 @@ from exporter.actuator.force import Force
 from exporter.actuator.journal import JOURNAL, Journal
 from exporter.actuator.knobs import Unfit
 from exporter.actuator.protocol import Answer, Knob, Set, Target
+from exporter.wholefile import beside
 from tests.actuator.killing import Killed, dying_write
 from tests.actuator.trees import UNLIMITED, V1_CPU, V2, make
 
@@ -217,6 +218,45 @@ def test_what_cannot_be_put_back_yet_stays_written_down_and_is_tried_again(
     assert "put back at last" in force.try_again()[0]
     assert machine.values() == before
     assert not (machine.state / JOURNAL).exists()
+
+
+def test_what_cannot_be_written_down_when_a_run_ends_keeps_nothing_else_in_force(
+    tmp_path: Path,
+) -> None:
+    machine = Machine(tmp_path, 2)
+    force = machine.force()
+    force.set(ask("a", cores=0.5))
+    force.set(ask("a", knob="preempt"))
+    force.set(ask("b", cores=1.0))
+    in_the_way = beside(machine.state / JOURNAL)
+    (in_the_way / "full").mkdir(parents=True)
+    answer = force.undo("a")
+    assert "no journal, no change" in answer.notes[0]
+    assert machine.values()["cpu.idle"] == "0"  # nobody else wanted it
+    assert machine.values()["cpu.max"] == "50000 100000"  # looser than is written down, never
+    assert force.try_again() == []
+    (in_the_way / "full").rmdir()
+    in_the_way.rmdir()
+    assert "cpu.max 50000 100000 → 100000 100000" in force.try_again()[0]
+    assert force.try_again() == []
+    assert [held.runs for held in force.held()] == [("b",)]
+    force.undo("b")
+    assert machine.values()["cpu.max"] == "max 100000"
+    assert not (machine.state / JOURNAL).exists()
+
+
+def test_a_cgroup_that_goes_while_all_below_are_set_hides_none_of_the_others(
+    tmp_path: Path,
+) -> None:
+    files = {
+        "blkio.throttle.read_bps_device": "",
+        "blkio.throttle.io_service_bytes": "254:0 Read 4096",
+    }
+    machine = Machine(tmp_path, 1, files)
+    make(machine.folder, f"{ROOT}/going", {})  # open still, its files are gone
+    there = make(machine.folder, f"{ROOT}/there", files)
+    assert machine.force().set(ask(knob="io", rbps=1e6)).changes
+    assert (there / "blkio.throttle.read_bps_device").read_text() == "254:0 1000000\n"
 
 
 def test_no_number_of_runs_makes_the_journal_grow_without_bound(tmp_path: Path) -> None:

@@ -55,6 +55,7 @@ def test_an_empty_journal_is_no_file(tmp_path: Path) -> None:
         (b"\0" * 4096, "not a journal"),
         (b'{"version":1,"boot":"x","entries":[{"controller":3}]}', "not a journal"),
         (b'{"version":9,"boot":"x"}', "version 9, want 1"),
+        (b'{"foreign":' + b"[" * 100_000, "not a journal"),
     ],
 )
 def test_a_torn_or_foreign_file_is_set_aside_and_said(
@@ -66,6 +67,21 @@ def test_a_torn_or_foreign_file_is_set_aside_and_said(
     assert opened.content == content()
     assert said in opened.notes[0]
     assert (tmp_path / JOURNAL).with_suffix(".bad").read_bytes() == data
+
+
+@pytest.mark.parametrize("name", [JOURNAL, f"{JOURNAL.removesuffix('.journal')}.bad"])
+def test_one_that_can_be_neither_read_nor_set_aside_is_an_error_and_holds_no_lock(
+    tmp_path: Path, name: str
+) -> None:
+    (tmp_path / JOURNAL).write_bytes(b"torn")
+    (tmp_path / JOURNAL).chmod(0o600)
+    (tmp_path / name).unlink(missing_ok=True)
+    (tmp_path / name / "in the way").mkdir(parents=True)
+    mine = Journal(str(tmp_path), BOOT)
+    for _ in range(2):
+        with pytest.raises(JournalError, match="irectory"):
+            mine.open()
+        assert not mine.is_open
 
 
 def test_of_another_boot_there_is_nothing_to_put_back(tmp_path: Path) -> None:
