@@ -9,12 +9,14 @@ from contextlib import suppress
 
 from exporter.clock import Clock
 from exporter.hostfs import HostFs
-from exporter.interference.needs import Needs, of_run_queues
+from exporter.interference.needs import Needs, of_counters, of_run_queues
 from exporter.interference.roster import Roster
+from exporter.interference.sources.cgroup_maps import FindMap
 from exporter.interference.sources.containers import ContainerReader
+from exporter.interference.sources.counters import CounterReader
 from exporter.interference.sources.links import LinkReader
 from exporter.interference.sources.processors import ProcessorReader
-from exporter.interference.sources.runqueue import FindMap, RunQueueReader
+from exporter.interference.sources.runqueue import RunQueueReader
 from exporter.usage.pods import Kubepods
 from exporter.usage.series import Read, Series, Source, TierName
 from exporter.usage.subjects import MEASURES, Chosen, SubjectReader
@@ -73,6 +75,7 @@ class Feeds:
         self._map_of, self._slo = map_of, slo
         self._online, self._offline = Feed(roster.online), Feed(roster.offline)
         self._containers, self._queues = Feed(roster.online), Feed(roster.cgroups)
+        self._counters = Feed(roster.cgroups)
         self._busiest, self._links, self._applications = Feed(), Feed(), Feed()
 
     def sources(self) -> tuple[Source, ...]:
@@ -81,6 +84,7 @@ class Feeds:
             ("offline cgroups", "fast", self._offline),
             ("containers", "fast", self._containers),
             ("run queues", "fast", self._queues),
+            ("hardware counters", "fast", self._counters),
             ("busiest processor", "fast", self._busiest),
             ("slo", "fast", self._applications),
             ("link speeds", "slow", self._links),
@@ -91,8 +95,13 @@ class Feeds:
         for feed, measures in ((self._online, needs.online), (self._offline, needs.offline)):
             own = tuple(each for each in MEASURES if each in measures)
             feed.want(own, self._subjects(feed, own) if own else None)
-        queues = any(map(of_run_queues, needs.online | needs.offline))
-        others = {each for each in needs.online if each not in MEASURES and not of_run_queues(each)}
+        asked = needs.online | needs.offline
+        queues, counters = any(map(of_run_queues, asked)), any(map(of_counters, asked))
+        others = {
+            each
+            for each in needs.online - set(MEASURES)
+            if not (of_run_queues(each) or of_counters(each))
+        }
         _switch(
             self._containers,
             bool(others),
@@ -102,6 +111,11 @@ class Feeds:
             self._queues,
             queues,
             lambda: RunQueueReader(self._fs, self._clock, self._map_of, self._queues.chosen),
+        )
+        _switch(
+            self._counters,
+            counters,
+            lambda: CounterReader(self._fs, self._clock, self._map_of, self._counters.chosen),
         )
         _switch(self._busiest, needs.busiest, lambda: ProcessorReader(self._fs))
         _switch(self._links, needs.links, lambda: LinkReader(self._fs))

@@ -22,6 +22,7 @@ from exporter.interference.model import NODE, Detector, Rule, RuleSet, Scope, Su
 from exporter.interference.node_facts import NodeFacts
 from exporter.interference.rules import Rules, read_rules
 from exporter.interference.signals import Devices, signal_of
+from exporter.interference.sources import counters
 from exporter.interference.sources.processors import BUSIEST
 from exporter.usage.subjects import MEASURES
 
@@ -55,7 +56,8 @@ class Needs(NamedTuple):
     def programs(self) -> tuple[str, ...]:
         """Kernel programs that are to run for it. What only ranks suspects is taken where it is
         counted anyway."""
-        return _PROGRAMS if any(map(of_run_queues, self.online)) else ()
+        queues = _PROGRAMS if any(map(of_run_queues, self.online)) else ()
+        return (*queues, counters.PROGRAM) if any(map(of_counters, self.online)) else queues
 
 
 class Taken(NamedTuple):
@@ -90,6 +92,11 @@ def take_rules(text: str, facts: NodeFacts) -> Taken:
 def of_run_queues(measure: str) -> bool:
     """Whether kernel programs count it."""
     return measure.startswith(_OF_RUN_QUEUES)
+
+
+def of_counters(measure: str) -> bool:
+    """Whether the hardware counts it."""
+    return measure in counters.COUNTED
 
 
 def needs_of(rules: Iterable[Rule], specs: dict[int, DetectorSpec]) -> Needs:

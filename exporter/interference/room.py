@@ -24,7 +24,7 @@ from exporter.interference.metrics import Doing
 from exporter.interference.model import RuleSet
 from exporter.interference.needs import Needs, Taken, take_rules
 from exporter.interference.roster import Roster
-from exporter.interference.sources.runqueue import FindMap
+from exporter.interference.sources.cgroup_maps import FindMap
 from exporter.interference.sources.slo import SloReader, from_url
 from exporter.interference.this_node import this_node
 from exporter.interference.watching import Kept, Watching

@@ -5,16 +5,18 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from exporter.ebpf.features import hardware_counters
 from exporter.hostfs import HostFs
 from exporter.interference.node_facts import NodeFacts
 
-_UNAVAILABLE = (("cpi", "this version reads no hardware counters"),)
+_NO_COUNTERS = (("cpi", "this machine has no hardware counters (no PMU, as in many VMs)"),)
 
 
 def this_node(host: HostFs) -> NodeFacts:
     """Never fails: memory that cannot be read is what Python knows of it."""
     facts = NodeFacts.of(float(os.cpu_count() or 1), _memory(host))
-    return facts._replace(addresses=addresses(host), unavailable=_UNAVAILABLE)
+    missing = () if hardware_counters(host) else _NO_COUNTERS
+    return facts._replace(addresses=addresses(host), unavailable=missing)
 
 
 def _memory(host: HostFs) -> float:

@@ -14,6 +14,8 @@ from tests.peers import Series
 pytestmark = pytest.mark.bpf
 
 ABSENT: Mapping[str, str] = {
+    "ebpf_exporter_cgroup_cycles_total": "hardware counters, which virtual machines mostly lack",
+    "ebpf_exporter_cgroup_instructions_total": "hardware counters, which virtual machines mostly lack",
     "ebpf_exporter_llc_references_total": "hardware counters, which virtual machines mostly lack",
     "ebpf_exporter_llc_misses_total": "hardware counters, which virtual machines mostly lack",
     "ebpf_exporter_tcp_retransmit_ipv4_packets_total": "constants.per_address, off by default",

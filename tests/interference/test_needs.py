@@ -5,16 +5,17 @@ from pathlib import Path
 import pytest
 
 from exporter.interference.needs import Needs, take_rules
+from exporter.interference.node_facts import NodeFacts
 from tests.interference.facts import FACTS
 
 
-def needs(folder: Path, scope: str, detect: str, more: str = "") -> Needs:
+def needs(folder: Path, scope: str, detect: str, more: str = "", facts: NodeFacts = FACTS) -> Needs:
     file = folder / "rules.yaml"
     file.write_text(
         f"rule_check:\n  {scope}:\n    - name: own\n      check_interval: 1s\n      {more}\n"
         f"      rules: [{{detects: [{detect}]}}]\n"
     )
-    return take_rules(str(file), FACTS).needs
+    return take_rules(str(file), facts).needs
 
 
 def expression(text: str) -> str:
@@ -61,6 +62,13 @@ def test_a_node_s_rule_needs_no_cgroup_but_the_suspects(
     found = needs(tmp_path, "node_rules", expression(text))
     assert (found.online, found.busiest, found.links) == (frozenset(), busiest, links)
     assert not found.programs
+
+
+def test_cycles_and_instructions_are_the_program_cpi_s(tmp_path: Path) -> None:
+    facts = FACTS._replace(unavailable=())
+    found = needs(tmp_path, "container_rules", expression("cpi > 2"), facts=facts)
+    assert found.online == {"cycles", "instructions"}
+    assert found.programs == ("cpi",)
 
 
 def test_an_application_s_rule_needs_its_answers(tmp_path: Path) -> None:

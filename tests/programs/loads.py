@@ -405,6 +405,7 @@ LOADS: Mapping[str, Load] = {
     "cachestat": use_page_cache,
     "cgroup": be_moved,
     "llcstat": be_busy,
+    "cpi": be_busy,
     "tcp-syn-backlog": queue_connections,
     "tcp-window-clamps": cut_windows,
     "cfs-throttling": be_throttled,

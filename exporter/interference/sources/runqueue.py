@@ -10,53 +10,22 @@ containers'. Knows maps and cgroup ids; loads nothing.
     cgroup/<online>//<offline>.waited_seconds  .preemptions     the pairs that there were
 """
 
-import struct
-import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Protocol
+from collections.abc import Mapping, Sequence
 
 from exporter.clock import Clock
-from exporter.decoders.cgroup_paths import CgroupPaths
-from exporter.ebpf.maps import BpfMap, LoadedProgram
+from exporter.ebpf.maps import BpfMap
 from exporter.errors import NoData
-from exporter.host.mounts import cgroup_mounts
 from exporter.hostfs import HostFs
 from exporter.interference.signals import OFFLINE_WAIT_MEASURES, WAIT_MEASURES, pair_series
+from exporter.interference.sources.cgroup_maps import FindMap, Owners, rows_of
 from exporter.interference.waits import BOUNDS_MICROSECONDS, bucket_of_slot
-from exporter.usage.series import Series, Source
+from exporter.usage.series import Series
 from exporter.usage.subjects import Chosen, thing_of
 
 MOST_PAIRS = 1000
 SLOTS = 27
 _MICRO = 1e-6
-
-FindMap = Callable[[str, str], BpfMap | None]
-"""map_of(program, map): None while that program does not run."""
-
-
-class Running(Protocol):
-    """A program that runs: ebpf.collector.ProgramCollector."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def loaded(self) -> LoadedProgram: ...
-
-
-def maps_of(running: Callable[[], Iterable[Running]]) -> FindMap:
-    """Of whatever runs at the moment: a reload may end and begin programs."""
-
-    def find(program: str, name: str) -> BpfMap | None:
-        found = (each.loaded.maps.get(name) for each in running() if each.name == program)
-        return next(found, None)
-
-    return find
-
-
-def runqueue_source(fs: HostFs, clock: Clock, map_of: FindMap, chosen: Chosen) -> Source:
-    """The row for the table of sources, on the fast tier."""
-    return Source("run queues", ("fast",), lambda: RunQueueReader(fs, clock, map_of, chosen))
 
 
 class RunQueueReader:
@@ -64,7 +33,7 @@ class RunQueueReader:
 
     def __init__(self, fs: HostFs, clock: Clock, map_of: FindMap, chosen: Chosen) -> None:
         self._map_of, self._chosen = map_of, chosen
-        self._owners = _Owners(fs, clock)
+        self._owners = Owners(fs, clock)
         self._made: dict[str, _Series] = {}
         self._pairs: set[tuple[str, str]] = set()
         self._before: frozenset[str] = frozenset()
@@ -97,7 +66,7 @@ class RunQueueReader:
         self, bpf_map: BpfMap, kinds: Mapping[str, str], values: dict[Series, float]
     ) -> None:
         found = {path: [0] * (SLOTS + 2) for path in kinds}
-        for (number,), words in _rows(bpf_map, "=Q", SLOTS + 2, self._is_owned):
+        for (number,), words in rows_of(bpf_map, "=Q", SLOTS + 2, self._is_owned):
             path = self._owners.of(number)
             if path is not None:
                 found[path] = [a + b for a, b in zip(found[path], words, strict=True)]
@@ -113,7 +82,7 @@ class RunQueueReader:
     ) -> "_Pairs":
         pairs = _Pairs()
         total = {p: [0] * (SLOTS + 2) for p, kind in kinds.items() if kind != "offline"}
-        for (victim, by), words in _rows(bpf_map, "=QQ", SLOTS + 2, self._is_owned):
+        for (victim, by), words in rows_of(bpf_map, "=QQ", SLOTS + 2, self._is_owned):
             pair = self._pair(victim, by, kinds)
             if pair is not None:
                 pairs[pair] = pairs.get(pair, 0.0) + words[-1] * _MICRO
@@ -126,7 +95,7 @@ class RunQueueReader:
 
     def _forks(self, bpf_map: BpfMap, values: dict[Series, float]) -> None:
         found = Counter(dict.fromkeys(self._made, 0))
-        for (number,), (count,) in _rows(bpf_map, "=Q", 1, self._is_owned):
+        for (number,), (count,) in rows_of(bpf_map, "=Q", 1, self._is_owned):
             path = self._owners.of(number)
             if path is not None:
                 found[path] += count
@@ -137,7 +106,7 @@ class RunQueueReader:
     ) -> "_Pairs":
         pairs = _Pairs()
         total = Counter({path: 0 for path, kind in kinds.items() if kind != "offline"})
-        for (victim, by), (count,) in _rows(bpf_map, "=QQ", 1, self._is_owned):
+        for (victim, by), (count,) in rows_of(bpf_map, "=QQ", 1, self._is_owned):
             pair = self._pair(victim, by, kinds)
             if pair is not None:
                 pairs[pair] = pairs.get(pair, 0.0) + count
@@ -207,43 +176,6 @@ class _Series:
         self.forks = counter("forks")
 
 
-class _Owners:
-    """Which chosen cgroup an id belongs to: its own, or that of the nearest chosen one above."""
-
-    def __init__(self, fs: HostFs, clock: Clock) -> None:
-        self._fs, self._paths = fs, CgroupPaths(fs, clock)
-        self._chosen: frozenset[str] = frozenset()
-        self._known: dict[int, str | None] = {}
-        self._places: tuple[str, ...] | None = None
-
-    def choose(self, paths: Iterable[str]) -> None:
-        chosen = frozenset(paths)
-        if chosen != self._chosen:
-            self._chosen, self._known = chosen, {}
-
-    def of(self, number: int) -> str | None:
-        try:
-            return self._known[number]
-        except KeyError:
-            full = self._paths.path(number, "cpu") or self._paths.path(number)
-            if full is None:  # maybe soon: it is not asked for each time, but not for good
-                return None
-            self._known[number] = found = self._owner(full)
-            return found
-
-    def _owner(self, full: str) -> str | None:
-        if self._places is None:
-            places = {mount.place.rstrip("/") for mount in cgroup_mounts(self._fs)}
-            self._places = tuple(sorted(places, key=len, reverse=True))
-        place = next((each for each in self._places if full.startswith(each)), "")
-        below = full[len(place) :].strip("/")
-        while below:
-            if below in self._chosen:
-                return below
-            below = below.rpartition("/")[0]
-        return None
-
-
 def _buckets(words: Sequence[int]) -> list[float]:
     found = [0.0] * len(BOUNDS_MICROSECONDS)
     for slot, count in enumerate(words[:SLOTS]):
@@ -253,23 +185,3 @@ def _buckets(words: Sequence[int]) -> list[float]:
 
 
 _BUCKETS = tuple(bucket_of_slot(slot) for slot in range(SLOTS))
-
-
-def _rows(
-    bpf_map: BpfMap, key: str, words: int, wanted: Callable[[Sequence[int]], bool]
-) -> Iterator[tuple[tuple[int, ...], Sequence[int]]]:
-    """Keys and values (u64s, CPUs added up) of the rows whose keys are wanted."""
-    info, rows = bpf_map.info, bpf_map.read()
-    keys, value = struct.Struct(key), struct.Struct(f"={words}Q")
-    size, stride = value.size, info.value_stride
-    for at in range(rows.count):
-        numbers = keys.unpack_from(rows.keys, at * info.key_size)
-        if not wanted(numbers):
-            continue
-        start = at * info.cpus * stride
-        # A CPU's value is added as one long number: no count comes near to carry into the next.
-        total = sum(
-            int.from_bytes(rows.values[part : part + size], sys.byteorder)
-            for part in range(start, start + info.cpus * stride, stride)
-        )
-        yield numbers, value.unpack(total.to_bytes(size, sys.byteorder))

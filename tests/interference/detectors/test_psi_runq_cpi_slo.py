@@ -101,28 +101,53 @@ def test_of_waits_for_offline_work_only_the_time_that_it_held_the_cpu_counts() -
     assert "offline work held" in finding.text
 
 
+def by_minutes(*minutes: float) -> list[float | None]:
+    """Readings of a second each."""
+    return [value for minute in minutes for value in [minute - 0.1, minute + 0.1] * 30]
+
+
+USUAL = [1.0, 1.1] * 5
+
+
 def test_three_outliers_of_cpi_in_five_minutes_and_not_two() -> None:
-    usual = [1.0, 1.1] * 300
-    for outliers, fires in ((2, False), (3, True)):
-        values = [*usual, *[1.05] * (290 - outliers), *[2.0] * outliers]
+    for recent, fires in (([2.0, 1.0, 1.0, 1.0, 2.0], False), ([2.0, 1.0, 2.0, 1.0, 2.0], True)):
+        values = by_minutes(*USUAL, *recent)
         view = TableView({"cpi": values, "cpu_usage": [1.0] * len(values)}, POD)
         finding = Cpi().evaluate(view)
         assert (finding is not None) is fires
         if finding is not None:
-            assert finding.value == 2.0
+            assert finding.value == pytest.approx(2.0)
             assert 1.1 < finding.threshold < 1.3
-            assert finding.since == NOW - 2
+            assert finding.since == NOW - 240
 
 
-def test_samples_of_a_job_that_hardly_runs_do_not_count() -> None:
-    values = [*[1.0, 1.1] * 300, *[2.0] * 10]
-    view = TableView({"cpi": values, "cpu_usage": [1.0] * 600 + [0.1] * 10}, POD)
+def test_single_readings_that_are_far_off_are_noise() -> None:
+    values = by_minutes(*USUAL, *[1.05] * 5)
+    for minute in range(5):
+        values[-60 * minute - 30] = 3.0
+    view = TableView({"cpi": values, "cpu_usage": [1.0] * len(values)}, POD)
     assert Cpi().evaluate(view) is None
+
+
+def test_minutes_of_a_job_that_hardly_runs_do_not_count() -> None:
+    values = by_minutes(*USUAL, *[2.0] * 5)
+    view = TableView({"cpi": values, "cpu_usage": [1.0] * 600 + [0.1] * 300}, POD)
+    assert Cpi().evaluate(view) is None
+
+
+def test_in_a_minute_it_counts_when_it_ran_most() -> None:
+    recent: list[float | None] = [*[9.0] * 30, *[1.05] * 30] * 5
+    values = by_minutes(*USUAL) + recent
+    cores: list[float | None] = [*[1.0] * 600, *[*[0.001] * 30, *[1.0] * 30] * 5]
+    assert Cpi().evaluate(TableView({"cpi": values, "cpu_usage": cores}, POD)) is None
 
 
 @pytest.mark.parametrize(
     ("signals", "why"),
-    [({}, "no hardware counters"), ({"cpi": [1.0] * 20, "cpu_usage": [1.0] * 20}, "what is usual")],
+    [
+        ({}, "no hardware counters"),
+        ({"cpi": [1.0] * 400, "cpu_usage": [1.0] * 400}, "2 minutes .* what is usual"),
+    ],
 )
 def test_without_counters_cpi_is_off_and_says_why(
     signals: dict[str, list[float | None]], why: str

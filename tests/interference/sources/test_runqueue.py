@@ -6,12 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from exporter.ebpf.collector import ProgramCollector
 from exporter.ebpf.maps import BpfMap
-from exporter.ebpf.spec import ProgramSpec
 from exporter.errors import NoData
-from exporter.interference.sources.runqueue import MOST_PAIRS, SLOTS, RunQueueReader, maps_of
-from exporter.testing import FakeClock, FakeMap, FakeProgram, fake_host
+from exporter.interference.sources.runqueue import MOST_PAIRS, SLOTS, RunQueueReader
+from exporter.testing import FakeClock, FakeMap, fake_host
 from exporter.usage import store as stores
 from exporter.usage.subjects import Subject
 
@@ -172,15 +170,3 @@ def test_a_pair_that_is_new_begins_at_nothing_and_one_from_before_the_start_does
     pairs["kubepods/pod1/app", "kubepods/offline/b/job"] = [3]
     assert total("b") == 0
     assert (total("a"), total("b")) == (5, 3)
-
-
-def test_maps_are_those_of_what_runs_now() -> None:
-    kept = FakeMap("runq_latency_seconds", {}, key_size=8, value_size=8 * (SLOTS + 2))
-    spec = ProgramSpec()
-    running: list[ProgramCollector] = []
-    find = maps_of(lambda: running)
-    assert find("runqlat", "runq_latency_seconds") is None
-    running.append(ProgramCollector(FakeProgram("runqlat", [kept]), spec, "p", 100, {}))
-    assert find("runqlat", "runq_latency_seconds") is kept
-    assert find("runqlat", "runq_behind") is None
-    assert find("preemptions", "runq_latency_seconds") is None
