@@ -1,7 +1,8 @@
 """Configured commands, run one beside another while requests are answered: what `slo` asks.
 
 The rule: only what Start named is run, without a shell, with an environment of its own, for a
-bounded time and a bounded output; whatever it started dies with it.
+bounded time and a bounded output; whatever it started dies with it. One that cannot be killed yet
+(it waits for a dead file server, it is frozen) is waited for by nobody.
 """
 
 import os
@@ -15,6 +16,7 @@ from exporter.actuator.protocol import Answer
 _MOST_OUTPUT = 32_768
 _MOST_AT_ONCE = 4
 _ENDING_SECONDS = 0.005
+_REAPING_SECONDS = 1.0
 _ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8"}
 
 
@@ -34,13 +36,14 @@ class Commands:
     ) -> None:
         self._commands, self._selector = commands, selector
         self._running: dict[int, _Running] = {}
+        self._dying: list[int] = []
 
     def start(self, request: int, name: str, seconds: float, now: float) -> Answer | None:
         """None: the answer comes later."""
         argv = self._commands.get(name)
         if argv is None:
             return Answer(request, refused=f"command {name!r}: none of that name is configured")
-        if len(self._running) >= _MOST_AT_ONCE:
+        if len(self._running) + len(self._dying) >= _MOST_AT_ONCE:
             return Answer(request, refused=f"{_MOST_AT_ONCE} commands are running already")
         ours, theirs = os.pipe2(os.O_CLOEXEC)
         try:
@@ -67,13 +70,16 @@ class Commands:
 
     def next_look(self, now: float) -> float | None:
         """When to poll, if nothing is readable before."""
-        looks = (
+        looks = [
             now + _ENDING_SECONDS if each.silent else each.deadline
             for each in self._running.values()
-        )
+        ]
+        if self._dying:
+            looks.append(now + _REAPING_SECONDS)
         return min(looks, default=None)
 
     def poll(self, now: float) -> list[Answer]:
+        self._dying = [pid for pid in self._dying if not _reaped(pid)]
         answers = []
         for running in list(self._running.values()):
             if not running.silent and self._read(running):
@@ -107,10 +113,11 @@ class Commands:
         os.close(running.pipe)
         with suppress(ProcessLookupError):
             os.killpg(running.pid, signal.SIGKILL)  # nobody is left behind
-        _, status = os.waitpid(running.pid, 0)
-        code = os.waitstatus_to_exitcode(status)
         if problem:
+            self._dying.append(running.pid)
             return Answer(running.request, refused=f"command {running.name!r}: {problem}")
+        _, status = os.waitpid(running.pid, 0)  # has ended
+        code = os.waitstatus_to_exitcode(status)
         output = bytes(running.output[:_MOST_OUTPUT]).decode("utf-8", "replace")
         return Answer(running.request, status=code, output=output)
 
@@ -118,6 +125,10 @@ class Commands:
 def _has_ended(pid: int) -> bool:
     """Leaves it to be waited for."""
     return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+
+def _reaped(pid: int) -> bool:
+    return os.waitpid(pid, os.WNOHANG)[0] == pid
 
 
 def _why(running: _Running, now: float) -> str:

@@ -438,6 +438,31 @@ def test_a_command_that_runs_keeps_nobody_waiting(cgroups: RealCgroups, begin: B
     assert cgroups.read("cpu", "off", "cpu.idle") == "0"
 
 
+@pytest.fixture
+def freezer() -> Iterator[Path]:
+    """A cgroup in which nobody dies until it is thawed (v1: cgroup-v1/freezer-subsystem.rst)."""
+    folder = Path(f"/sys/fs/cgroup/freezer/kernmesh-test-{os.getpid()}")
+    folder.mkdir()
+    yield folder
+    (folder / "freezer.state").write_text("THAWED")
+    for pid in (folder / "cgroup.procs").read_text().split():
+        with suppress(ProcessLookupError):
+            wait_for_end(int(pid))
+    folder.rmdir()
+
+
+def test_a_command_that_cannot_be_killed_keeps_nobody_waiting(
+    cgroups: RealCgroups, begin: Begin, freezer: Path
+) -> None:
+    script = f"echo $$ > {freezer}/cgroup.procs; echo FROZEN > {freezer}/freezer.state; sleep 60"
+    actuator = begin(commands={"hang": ("/bin/sh", "-c", script)})
+    assert "was not done in time" in actuator.ask(Run(command="hang", seconds=0.5)).refused
+    assert actuator.ask(Set(run="a", knob="preempt")).changes
+    assert (freezer / "cgroup.procs").read_text()
+    actuator.close()
+    assert cgroups.read("cpu", "off", "cpu.idle") == "0"
+
+
 def test_the_journal_is_written_before_the_first_change(
     cgroups: RealCgroups, begin: Begin, tmp_path: Path
 ) -> None:
