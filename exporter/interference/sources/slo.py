@@ -11,6 +11,7 @@ import math
 import threading
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
+from http.client import HTTPException
 from typing import NamedTuple
 
 import msgspec
@@ -80,8 +81,11 @@ def from_url(url: str, timeout: float = 5.0) -> Ask:
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
     def ask() -> bytes:
-        with opener.open(url, timeout=timeout) as answer:
-            text: bytes = answer.read(MOST_BYTES + 1)
+        try:
+            with opener.open(url, timeout=timeout) as answer:
+                text: bytes = answer.read(MOST_BYTES + 1)
+        except HTTPException as error:
+            raise KernmeshError(f"{url}: cannot be asked: {error!r}") from None
         return text
 
     return ask

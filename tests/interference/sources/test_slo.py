@@ -1,6 +1,7 @@
 """What applications answer of themselves: from a real server, and all that may be wrong with it."""
 
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -111,6 +112,29 @@ def test_one_that_does_not_answer_hides_no_other() -> None:
 
     reader = SloReader(clock, {"a": broken, "b": lambda: answer(ROW)}, 10.0)
     assert reader.ask_all() == ["a: cannot be asked: connection refused"]
+    assert len(reader(0.0)) == 2
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [b"garbage\r\n\r\n", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab", b""],
+)
+def test_what_answers_no_http_is_a_problem_and_ends_nobody_s_asking(reply: bytes) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def answer_one() -> None:
+            connection, _ = listening.accept()
+            with connection:
+                connection.recv(65_536)
+                connection.sendall(reply)
+
+        thread = threading.Thread(target=answer_one)
+        thread.start()
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}/slo"
+        reader = SloReader(FakeClock(), {url: from_url(url), "b": lambda: answer(ROW)}, 10.0)
+        (problem,) = reader.ask_all()
+        thread.join()
+    assert problem.startswith(f"{url}: cannot be asked: ")
     assert len(reader(0.0)) == 2
 
 
