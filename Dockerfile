@@ -26,7 +26,7 @@ RUN apt-get update -q \
  && useradd --system --uid 65532 --gid 65532 --no-create-home --home-dir /nonexistent kernmesh \
  && mkdir -p /etc/kernmesh && install -d -m 0700 /var/lib/kernmesh
 COPY --from=build /opt/kernmesh /opt/kernmesh
-ENV PATH=/opt/kernmesh/bin:/usr/bin:/bin PYTHONDONTWRITEBYTECODE=1
+ENV PATH=/opt/kernmesh/bin:/usr/sbin:/usr/bin:/sbin:/bin PYTHONDONTWRITEBYTECODE=1
 ENTRYPOINT ["/opt/kernmesh/bin/kernmesh"]
 CMD ["agent"]
 EXPOSE 9435 9115 9000
@@ -35,6 +35,7 @@ FROM runtime-base AS bcc
 RUN apt-get update -q \
  && apt-get install -y -q --no-install-recommends python3-bpfcc \
  && rm -rf /var/lib/apt/lists/* /var/cache/apt
+COPY --from=build /usr/include/bpf /usr/include/bpf
 USER 65532:65532
 
 FROM runtime-base AS runtime

@@ -40,7 +40,7 @@ class FakeClock:
 def fake_host(folder: Path, files: Mapping[str, str | bytes]) -> HostFs:
     """A HostFs over `folder`. Keys are paths as on a host without the leading slash:
     "proc/stat", "sys/class/…", "sys/fs/cgroup/…", anything else is under the root."""
-    fs = HostFs(folder / "proc", folder / "sys", folder / "sys/fs/cgroup", folder)
+    fs = HostFs(folder / "proc", folder / "sys", folder / "sys/fs/cgroup", folder, folder)
     for root in fs:
         root.mkdir(parents=True, exist_ok=True)
     for path, content in files.items():

@@ -26,8 +26,9 @@ _ANSWER_BYTES = 4 << 20
 
 
 def package(host: HostFs) -> Path | None:
-    """The folder of the distribution's bcc; PyPI's package of that name is another one."""
-    found = (folder for place in _PACKAGES for folder in sorted(host.root.glob(place)))
+    """The folder of the distribution's bcc; PyPI's package of that name is another one. Not the
+    host's, where that is another: the library that it loads is the agent's own too."""
+    found = (folder for place in _PACKAGES for folder in sorted(host.own.glob(place)))
     return next((folder for folder in found if (folder / "libbcc.py").exists()), None)
 
 

@@ -27,7 +27,7 @@ mount -t tmpfs -o mode=755 none $ROOT/mnt
 if [ -e /etc/resolv.conf ]; then cp -L /etc/resolv.conf $ROOT/mnt/resolv.conf
   touch $ROOT/etc/resolv.conf; mount --bind $ROOT/mnt/resolv.conf $ROOT/etc/resolv.conf; fi
 cp -L /etc/ssl/certs/ca-certificates.crt $ROOT/mnt/trusted.crt
-exec chroot $ROOT /bin/sh -ec "$1"
+exec /usr/sbin/chroot $ROOT /bin/sh -ec "$1"
 """
 _TRUSTED = dict.fromkeys(("PIP_CERT", "SSL_CERT_FILE"), "/mnt/trusted.crt")
 # Registries' addresses are the machine's own setting; its folders are not to be seen in an image.

@@ -182,7 +182,7 @@ def test_a_field_that_the_kernel_lacks_is_not_read_from_elsewhere(
 
 
 # No way by bcc, whatever the kernel: each for a reason that docs/kernels-without-btf.md gives.
-NOT_BY_BCC = {"bpf-jit", "llcstat", "tcp-retransmit", "tcp-window-clamps", "usdt"}
+NOT_BY_BCC = {"bpf-jit", "cpi", "llcstat", "tcp-retransmit", "tcp-window-clamps", "usdt"}
 
 SURVEY = """
 import json, sys
@@ -250,14 +250,14 @@ def test_a_full_map_is_counted_by_bcc_too(shipped: Path) -> None:
 def test_where_bcc_is_not_installed_one_line_says_what_to_install(
     tmp_path: Path, shipped: Path
 ) -> None:
-    options = Options(backend="bcc", host=HostFs(root=tmp_path))
+    options = Options(backend="bcc", host=HostFs(own=tmp_path))
     with pytest.raises(BpfError) as caught:
         backends.load(shipped_program(shipped, "raw-tracepoints"), options)
     assert str(caught.value) == (
         "raw-tracepoints: bcc is not installed: apt-get install python3-bpfcc "
         f"linux-headers-{os.uname().release}"
     )
-    assert bcc_process.package(HostFs(root=tmp_path)) is None
+    assert bcc_process.package(HostFs(own=tmp_path)) is None
 
 
 def test_a_program_without_its_source_is_one_line(tmp_path: Path, shipped: Path) -> None:
