@@ -75,8 +75,6 @@ class Kubernetes:
             self._kept = load_kept(Path(config.keep), self._asked)
         kept = self._kept
         self.seen = Seen(kept.nodes, kept.probers, kept.opted_in) if kept else Seen()
-        self.told = 0
-        """How often changes were told."""
         self.sources: Sequence[Part] = (
             (Part(self, "nodes"), Part(self, "pods")) if self.pods else (Part(self, "nodes"),)
         )
@@ -137,7 +135,6 @@ class Kubernetes:
             await self._changed.wait()
             self._changed.clear()
             if self._take():
-                self.told += 1
                 self._unkept.set()
                 tell()
                 await self._pause(PACE_SECONDS)

@@ -85,7 +85,6 @@ class MeshWatch:
         self._stale = stale
         self._clock = clock
         self._version = version
-        self._results: Results | None = None
         self._anew = asyncio.Event()
         self._took: float | None = None
         self.reading: Reading | None = None
@@ -103,19 +102,19 @@ class MeshWatch:
         while True:
             self._anew.clear()
             config = self._config
-            self._results = self._source(config)
+            results = self._source(config)
             self.reading, self._took, self._past = None, None, Past()
             try:
                 while not self._anew.is_set():
                     if config.enabled:
-                        await self._read(config, self._results)
+                        await self._read(config, results)
                     try:
                         async with asyncio.timeout(config.every):
                             await self._anew.wait()
                     except TimeoutError:
                         continue
             finally:
-                await self._results.close()
+                await results.close()
 
     def _source(self, config: MeshConfig) -> Results:
         if config.prometheus is not None:

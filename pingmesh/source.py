@@ -9,7 +9,7 @@ import asyncio
 import random
 import zlib
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 from urllib.parse import quote
 
 from exporter.config.client import ClientTls
@@ -25,10 +25,9 @@ FIRST_RETRY_SECONDS = 5.0
 JITTER = 0.2
 PULL_TIMEOUT = 15.0
 MAX_BYTES = 16 << 20
-REASONS = (
-    *("file", "content", "connect", "tls", "auth", "timeout", "redirect", "status", "size"),
-    "answer",
-)
+Reason = Literal[
+    "file", "content", "connect", "tls", "auth", "timeout", "redirect", "status", "size", "answer"
+]
 """Of failures: a file that cannot be read; what came is no pinglist; …; "answer" is broken HTTP."""
 
 
@@ -40,9 +39,9 @@ class Read(NamedTuple):
 
 
 class SourceError(KernmeshError):
-    """Why a turn gave no list: one line, and `reason`, one of REASONS, to count by."""
+    """Why a turn gave no list: one line, and `reason` to count by."""
 
-    def __init__(self, reason: str, text: str) -> None:
+    def __init__(self, reason: Reason, text: str) -> None:
         self.reason = reason
         super().__init__(text)
 
@@ -50,7 +49,7 @@ class SourceError(KernmeshError):
 class _Refused(Exception):
     """An answer that is none of a controller with a list for us."""
 
-    def __init__(self, reason: str, text: str) -> None:
+    def __init__(self, reason: Reason, text: str) -> None:
         self.reason = reason
         super().__init__(text)
 
@@ -142,7 +141,7 @@ class PullSource:
             await self.close()  # the next turn begins with a new connection
             if (problem := tls_problem(error)) is not None:
                 raise self._failure("tls", problem) from error
-            reason = "connect" if isinstance(error, httpx.ConnectError) else "answer"
+            reason: Reason = "connect" if isinstance(error, httpx.ConnectError) else "answer"
             problem = str(error) or "the connection was cut before there was an answer"
             if isinstance(error, httpx.ReadError) and self.name.startswith("https:"):
                 # TLS 1.3: a server looks at our certificate after we have begun to speak, and what
@@ -161,7 +160,7 @@ class PullSource:
         self._etag = etag
         return found
 
-    def _failure(self, reason: str, problem: str) -> "SourceError":
+    def _failure(self, reason: Reason, problem: str) -> "SourceError":
         return SourceError(reason, f"{self.name}: {problem}")
 
     async def _pull(self) -> tuple[bytes, str | None] | None:

@@ -11,7 +11,7 @@ Kernel: Documentation/admin-guide/cgroup-v2.rst "Processes"; cgroup-v1/cgroups.r
 import errno
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -255,7 +255,6 @@ class _Made:
                 os.mkdir(folder, 0o755)  # noqa: PTH102
                 if self._hierarchy.version == 2 and length < len(parts):
                     self._offer(folder)
-        self._opened: Iterator[Folder]
         manager = opened(self._hierarchy, self._path)
         self._manager = manager
         return manager.__enter__()

@@ -7,7 +7,7 @@ column. Knows no variables, types or values: expression.py and expression_check.
 """
 
 import re
-from typing import Literal, NamedTuple, NoReturn, TypeAlias
+from typing import NamedTuple, NoReturn, TypeAlias
 
 from exporter.errors import KernmeshError
 
@@ -16,10 +16,6 @@ MAX_HEIGHT = 150
 MAX_LENGTH = 10_000
 ANY_DEVICE = "$dev"
 """As a device: the expression is asked of each device, and holds where it does for one."""
-
-Comparing = Literal["==", "!=", "<", "<=", ">", ">="]
-Reckoning = Literal["+", "-", "*", "/", "%"]
-Joining = Literal["&&", "||"]
 
 
 class ExpressionError(KernmeshError):

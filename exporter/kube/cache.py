@@ -47,20 +47,8 @@ class Cache(Generic[T]):
     def __len__(self) -> int:
         return len(self._kept)
 
-    def get(self, name: str, namespace: str = "") -> T | None:
-        kept = self._kept.get((namespace, name))
-        return None if kept is None else kept.value
-
-    def items(self) -> Iterator[tuple[Key, T]]:
-        return ((key, kept.value) for key, kept in self._kept.items())
-
     def values(self) -> Iterator[T]:
         return (kept.value for kept in self._kept.values())
-
-    def uid(self, name: str, namespace: str = "") -> str:
-        """ "" of what is not there."""
-        kept = self._kept.get((namespace, name))
-        return "" if kept is None else kept.uid
 
     def begin_list(self) -> None:
         """A list begins; what it has not by its end is gone. Until then the old is known too."""

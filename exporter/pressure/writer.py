@@ -27,16 +27,16 @@ log = logging.getLogger(__name__)
 
 
 class Bucket:
-    """A token bucket: `rate` a second, `burst` at once."""
+    """A token bucket: `rate` a second, and never more than one at hand."""
 
-    def __init__(self, clock: Clock, rate: float, burst: float = 1.0) -> None:
-        self._clock, self._rate, self._burst = clock, rate, burst
-        self._tokens, self._at = burst, clock.monotonic()
+    def __init__(self, clock: Clock, rate: float) -> None:
+        self._clock, self._rate = clock, rate
+        self._tokens, self._at = 1.0, clock.monotonic()
 
     def wait(self) -> float:
         """Seconds until there is a token; 0 takes it."""
         now = self._clock.monotonic()
-        self._tokens = min(self._burst, self._tokens + (now - self._at) * self._rate)
+        self._tokens = min(1.0, self._tokens + (now - self._at) * self._rate)
         self._at = now
         if self._tokens >= 1.0 - 1e-9:
             self._tokens -= 1.0
@@ -44,7 +44,7 @@ class Bucket:
         return (1.0 - self._tokens) / self._rate
 
     def put_back(self) -> None:
-        self._tokens = min(self._burst, self._tokens + 1.0)
+        self._tokens = min(1.0, self._tokens + 1.0)
 
 
 class Outcome(NamedTuple):

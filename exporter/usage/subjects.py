@@ -12,9 +12,8 @@ from exporter.host.cgroup_stat import Layout, Usage, UsageReader
 from exporter.host.open_files import Descriptors, Gone
 from exporter.host.psi import PressureReader
 from exporter.usage.pods import TREE_AGE_SECONDS, Kubepods, Offline
-from exporter.usage.series import Kind, Series, Source
+from exporter.usage.series import Kind, Series
 
-SOURCE_NAME = "subjects"
 MOST_SUBJECTS = 500
 # Where a cgroup has no pressure files (hybrid: it may get its place in v2 later), or is not there
 # at all, the next look is so many readings later.
@@ -71,18 +70,6 @@ def series_of(path: str, measure: str) -> Series:
     return Series(f"{thing_of(path)}.{measure}", kind)
 
 
-def subject_sources(
-    kubepods: Kubepods, chosen: Chosen, measures: Sequence[str] = MEASURES
-) -> tuple[Source, ...]:
-    """The row for the table of sources, on the fast tier: `cgroup/<path>.<measure>` of whatever
-    `chosen` names at the tick, of these measures those that the cgroup has. Files that no measure
-    needs are not opened. Raises KeyError for a measure that is none of MEASURES."""
-    for measure in measures:
-        series_of("", measure)
-    wanted = tuple(measures)
-    return (Source(SOURCE_NAME, ("fast",), lambda: SubjectReader(kubepods, chosen, wanted)),)
-
-
 class PodSubjects:
     """A `Chosen`: the configured offline cgroups that are not kubelet's, and every pod's own
     cgroup, offline ones first; `most` of them at most."""
@@ -128,7 +115,9 @@ class PodSubjects:
 
 
 class SubjectReader:
-    """A Read: one thread at a time, its own turn among all who read cgroups."""
+    """A Read of `cgroup/<path>.<measure>`, of whatever `chosen` names at the tick: of `measures`
+    (of MEASURES) those that the cgroup has; files that none of them needs are not opened. One
+    thread at a time, its own turn among all who read cgroups."""
 
     def __init__(self, kubepods: Kubepods, chosen: Chosen, measures: tuple[str, ...]) -> None:
         self._kubepods, self._chosen, self._measures = kubepods, chosen, measures

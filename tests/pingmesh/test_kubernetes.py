@@ -70,6 +70,7 @@ class Following:
         self.config = ControllerConfig(source=controller_config.Sources(config))
         self.clock = SystemClock()
         self.pauses: list[float] = []
+        self.told = 0
         self._gate = asyncio.Event()
         self._paced = paced
         access = Access("test", server.url, namespace="default")
@@ -82,6 +83,9 @@ class Following:
         if self._paced:
             await self._gate.wait()
             self._gate.clear()
+
+    def tell(self) -> None:
+        self.told += 1
 
     def go(self) -> None:
         self._gate.set()
@@ -106,7 +110,7 @@ Test = Callable[[Following], Awaitable[None]]
 def play(server: ApiServer, test: Test, paced: bool = False, **keys: Any) -> None:
     async def watched() -> None:
         following = Following(server, paced, **keys)
-        task = asyncio.create_task(following.kubernetes.run(lambda: None))
+        task = asyncio.create_task(following.kubernetes.run(following.tell))
         try:
             async with asyncio.timeout(WATCHDOG_SECONDS):
                 await test(following)
@@ -293,15 +297,15 @@ def test_a_storm_of_changes_is_told_once_a_pause(server: ApiServer) -> None:
 
     async def test(one: Following) -> None:
         await until(lambda: one.pauses == [PACE_SECONDS])  # nodes, or all, are told
-        told = one.kubernetes.told
+        told = one.told
         for i in range(200):
             put_pod(server, f"p{i}", "a", f"10.1.0.{i}")
         known = one.kubernetes
         await until(lambda: len(known._informers["probers"].known) == 200)
-        assert known.told == told
+        assert one.told == told
         one.go()
         await until(lambda: len(_read(one, PODS)) == 200)
-        assert known.told == told + 1
+        assert one.told == told + 1
 
     play(server, test, paced=True)
 

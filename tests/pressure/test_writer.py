@@ -248,11 +248,11 @@ def test_a_dry_run_says_what_it_would_write_once_and_writes_nothing(server: ApiS
     ]
 
 
-def test_a_bucket_holds_no_more_than_its_burst() -> None:
+def test_a_bucket_holds_no_more_than_one() -> None:
     clock = FakeClock()
-    bucket = Bucket(clock, rate=2.0, burst=3.0)
+    bucket = Bucket(clock, rate=2.0)
     clock.advance(1000)
-    assert [bucket.wait() for _ in range(4)] == [0.0, 0.0, 0.0, 0.5]
+    assert [bucket.wait() for _ in range(2)] == [0.0, 0.5]
     clock.advance(0.5)
     assert bucket.wait() == 0.0
     bucket.put_back()

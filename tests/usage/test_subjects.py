@@ -20,8 +20,8 @@ from exporter.usage.subjects import (
     MEASURES,
     PodSubjects,
     Subject,
+    SubjectReader,
     series_of,
-    subject_sources,
 )
 from tests.usage.cgroup_trees import (
     DRIVERS,
@@ -41,9 +41,7 @@ OFFLINE = Offline(["kubepods/besteffort", "batch.slice"])
 
 def reader(host: HostFs, *paths: str, measures: tuple[str, ...] = MEASURES) -> Read:
     subjects = [Subject(path, "offline") for path in paths]
-    (source,) = subject_sources(Kubepods(host), lambda: subjects, measures)
-    assert source.tiers == ("fast",)
-    return source.make()
+    return SubjectReader(Kubepods(host), lambda: subjects, measures)
 
 
 def values(read: Read, path: str, now: float = 0.0) -> dict[str, float]:
@@ -91,7 +89,7 @@ def test_kinds_are_counters_but_for_what_is_now() -> None:
 
 def test_an_unknown_measure_is_refused() -> None:
     with pytest.raises(KeyError):
-        subject_sources(Kubepods(HostFs()), list, ("cpu_secs",))
+        series_of("a", "cpu_secs")
 
 
 def test_files_that_no_measure_needs_are_not_opened(tmp_path: Path) -> None:
@@ -99,8 +97,8 @@ def test_files_that_no_measure_needs_are_not_opened(tmp_path: Path) -> None:
     put(host, "v2", "a", Numbers())
     kubepods = Kubepods(host)
     had = kubepods.budget.left
-    (source,) = subject_sources(kubepods, lambda: [Subject("a", "offline")], ("io_full_seconds",))
-    assert values(source.make(), "a") == {"io_full_seconds": 0.5}
+    read = SubjectReader(kubepods, lambda: [Subject("a", "offline")], ("io_full_seconds",))
+    assert values(read, "a") == {"io_full_seconds": 0.5}
     assert had - kubepods.budget.left == 3
 
 
@@ -111,7 +109,7 @@ def test_the_list_is_asked_at_each_tick_and_what_left_it_is_closed(tmp_path: Pat
     chosen = [Subject("a", "offline")]
     kubepods = Kubepods(host)
     had = kubepods.budget.left
-    read = subject_sources(kubepods, lambda: chosen)[0].make()
+    read = SubjectReader(kubepods, lambda: chosen, MEASURES)
     assert values(read, "a")
     chosen[:] = [Subject("b", "online", UID)]
     assert values(read, "b", 1.0)
@@ -125,8 +123,7 @@ def test_nothing_chosen_yet_is_no_failure(tmp_path: Path) -> None:
     def nothing() -> list[Subject]:
         raise NoData("no pods")
 
-    (source,) = subject_sources(Kubepods(machine_of(tmp_path, "v2")), nothing)
-    assert source.make()(0.0) == {}
+    assert SubjectReader(Kubepods(machine_of(tmp_path, "v2")), nothing, MEASURES)(0.0) == {}
 
 
 def test_one_that_vanished_costs_its_own_values_and_may_come_back(tmp_path: Path) -> None:

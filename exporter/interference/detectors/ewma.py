@@ -13,7 +13,6 @@ import math
 from exporter.errors import NoData
 from exporter.interference.model import Finding, View
 
-FEWEST = 11
 _REACH_SECONDS = 900.0
 _SIGMAS = 3.0
 _SIGMA_SHARE = 0.01  # of the mean: σ's floor, with

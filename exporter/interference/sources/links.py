@@ -4,15 +4,10 @@ Kernel: Documentation/ABI/testing/sysfs-class-net; Mbit/s, −1 or EINVAL where 
 """
 
 from collections.abc import Mapping
-from functools import partial
 
 from exporter.hostfs import HostFs
 from exporter.usage.node import Kept
-from exporter.usage.series import Series, Source
-
-
-def link_source(fs: HostFs) -> Source:
-    return Source("link speeds", ("slow",), partial(LinkReader, fs))
+from exporter.usage.series import Series
 
 
 class LinkReader:

@@ -4,17 +4,12 @@ Kernel: fs/proc/stat.c show_stat(); a line of each CPU with user, nice, system, 
 """
 
 from collections.abc import Mapping
-from functools import partial
 
 from exporter.host.text import read_text
 from exporter.hostfs import HostFs
-from exporter.usage.series import Series, Source
+from exporter.usage.series import Series
 
 BUSIEST = Series("node.cpu.busiest_ratio", "gauge")
-
-
-def processor_source(fs: HostFs) -> Source:
-    return Source("busiest processor", ("fast",), partial(ProcessorReader, fs))
 
 
 class ProcessorReader:
