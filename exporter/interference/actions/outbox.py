@@ -27,7 +27,8 @@ class Outbox:
     def __init__(self, most: int = MOST_WAITING) -> None:
         self._most = most
         self._waiting: deque[Notice] = deque()
-        self._sent: dict[str, str] = {}  # the last state of a run that was taken in
+        self._going: set[str] = set()  # runs whose begin was taken in, and no end
+        self._over: dict[str, None] = {}  # the newest whose end was
         self._wait = _FIRST_WAIT
         self._next_at = float("-inf")
         self.dropped = 0
@@ -37,18 +38,26 @@ class Outbox:
     def __len__(self) -> int:
         return len(self._waiting)
 
+    @property
+    def remembered(self) -> int:
+        """Incidents that are over, and known to have been told."""
+        return len(self._over)
+
     def add(self, notice: Notice, now: float) -> bool:
-        """False where it was said already, or (an end) nobody heard of the begin."""
-        before = self._sent.get(notice.run)
-        if before == notice.state or (before is None and notice.state == "resolved"):
+        """False where it was said already. An end whose begin was not said here is told: an agent
+        before this one may have begun it."""
+        if notice.run in (self._over if notice.state == "resolved" else self._going):
             return False
         if not self._waiting and not self.problem:
             self._next_at = now + _GATHER_SECONDS  # others may come along
         self._waiting.append(notice)
         if notice.state == "resolved":
-            del self._sent[notice.run]
+            self._going.discard(notice.run)
+            self._over[notice.run] = None
+            if len(self._over) > self._most:
+                del self._over[next(iter(self._over))]
         else:
-            self._sent[notice.run] = notice.state
+            self._going.add(notice.run)
         if len(self._waiting) > self._most:
             self._waiting.popleft()
             self.dropped += 1

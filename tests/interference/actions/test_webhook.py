@@ -69,6 +69,26 @@ def test_begin_and_end_are_told_in_order() -> None:
     assert [body["status"] for body in receiver.bodies] == ["firing", "resolved"]
 
 
+def test_the_end_is_told_of_what_an_agent_before_this_one_told_the_begin_of() -> None:
+    receiver, clock = Receiver(), FakeClock()
+    webhook = hook(receiver, clock)
+    results = [webhook.clear(incident("before the restart"), SPEC).result for _ in range(2)]
+    assert results == ["done", "nothing"]
+    send(webhook, clock)
+    assert [(body["status"], body["alerts"][0]["fingerprint"]) for body in receiver.bodies] == [
+        ("resolved", "before the restart")
+    ]
+
+
+def test_what_was_told_long_ago_is_forgotten() -> None:
+    box = Outbox(most=10)
+    for number in range(1000):
+        for state in ("firing", "resolved"):
+            assert box.add(Notice(str(number), state, {}), 0.0)
+    assert not box.add(Notice("999", "resolved", {}), 0.0)
+    assert box.remembered <= 10
+
+
 def test_an_hour_of_an_absent_receiver_costs_the_oldest_only_and_is_tried_ever_less() -> None:
     receiver, clock = Receiver(status=0), FakeClock()
     webhook = hook(receiver, clock, most=100)
