@@ -5,14 +5,17 @@ stopping are every role's (role.py); whoever reads it sees what the agent consis
 """
 
 import platform
+import socket
 from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from pathlib import Path
 from typing import Any
 
 from starlette.routing import BaseRoute
 
 from exporter import __revision__, __version__, startup
 from exporter.config import AgentConfig, load_agent
+from exporter.ebpf.selection import names_user_space
 from exporter.memory import give_back
 from exporter.metrics.process import register_self
 from exporter.pages.landing import DEFAULT_LINKS, CollectorRow, Status
@@ -23,23 +26,33 @@ from exporter.parts.pressure import PressurePart
 from exporter.parts.probing import ProbingPart
 from exporter.parts.programs import ProgramsPart
 from exporter.parts.usage import UsagePart
+from exporter.privileges import places as reach
+from exporter.privileges.capabilities import NUMBERS
+from exporter.privileges.letting_go import Needs
 from exporter.role import Options, Role, Show, Start, run
-from exporter.threads import in_thread
+from exporter.threads import Apart, holding, in_thread
 from exporter.web.clients import Clients
 from exporter.web.pages import landing_routes
 
+_WITH_PORTS = (socket.AF_INET, socket.AF_INET6)
+_UNPRIVILEGED_PORT = 1024
 
-def run_agent(options: Options, show: Show) -> int:
+
+def run_agent(options: Options, show: Show, make: "type[Agent] | None" = None) -> int:
     """Runs until SIGTERM or SIGINT; 0 then. Raises KernmeshError where it cannot start."""
     config = load_agent(options.config)
-    return run(Agent(config, options), config.server.listen, show)
+    with holding() as let_go:
+        agent = (make or Agent)(config, options)
+        return run(agent, config.server.listen, show, confined=let_go)
 
 
 class Agent(Role[AgentConfig]):
     """Serves at once, is ready when the programs are loaded, ends with everything detached."""
 
     def __init__(self, config: AgentConfig, options: Options) -> None:
-        super().__init__(options, config.server.lifecycle, config.server.web_config)
+        server, drop = config.server, config.privileges.drop
+        super().__init__(options, server.lifecycle, server.web_config, drop)
+        self._apart = Apart("programs") if drop else None
         self._config = config
         self._first = config  # what only a restart changes is as it says
         self._started = self.clock.monotonic()
@@ -52,7 +65,12 @@ class Agent(Role[AgentConfig]):
             lambda program, name: self._programs.map_of(program, name),
         )
         self._programs = ProgramsPart(
-            config, self.clock, options.host, self.registry, self._interference.programs
+            config,
+            self.clock,
+            options.host,
+            self.registry,
+            self._interference.programs,
+            self._apart.run if self._apart is not None else in_thread,
         )
         self._usage = UsagePart(config, self.clock, options.host, self._interference.sources)
         self._interference.watch(self._usage.history)
@@ -80,6 +98,24 @@ class Agent(Role[AgentConfig]):
         own = landing_routes(self.status, self._usage.charts)
         return [*own, *(r for part in self._parts for r in part.routes())]
 
+    def needs(self, sockets: Sequence[socket.socket]) -> Needs:
+        config, pressure = self._config, self._config.pressure
+        read = [*reach.named_by(config), *map(Path, config.ebpf.dirs)]
+        read += [self.options.host.root / "var/log" / name for name in ("pods", "containers")]
+        if pressure.enabled or config.usage.pods.names == "api":
+            read += reach.of_kubernetes(pressure.kubeconfig)
+        state = config.usage.state_dir
+        if state is not None:
+            with suppress(OSError):  # usage says so
+                Path(state).mkdir(mode=0o700, parents=True, exist_ok=True)
+        all_files = names_user_space(config.ebpf)
+        return Needs(
+            _kept(sockets) | (frozenset({NUMBERS["CAP_SYS_PTRACE"]}) if all_files else frozenset()),
+            self.places(read, [Path(state)] if state is not None else []),
+            maps=True,
+            all_files=all_files,
+        )
+
     def tasks(self, start: Start) -> Sequence[Coroutine[Any, Any, None]]:
         return [*(part.run(start) for part in self._parts), self._begin(start)]
 
@@ -88,6 +124,10 @@ class Agent(Role[AgentConfig]):
 
     async def _begin(self, start: Start) -> None:
         await self.take(self._config)
+        if self._apart is not None:  # whatever needs privileges is done
+            await self._apart.end()
+            self._programs.sealed = True
+            await in_thread(self.privileges.seal, "seal")
         self._not_ready = None
         # A first collect fills the caches of names, so that the first scrape is as fast as any.
         await in_thread(lambda: list(self.registry.collect()), "first collect")
@@ -106,8 +146,9 @@ class Agent(Role[AgentConfig]):
         return {"programs": self._programs.running()}
 
     def needs_restart(self, now: AgentConfig) -> Iterable[str]:
-        if self._first.server != now.server:
-            yield "server"
+        for key in ("server", "privileges"):
+            if getattr(self._first, key) != getattr(now, key):
+                yield key
         for part in self._parts:
             yield from part.needs_restart(self._first, now)
 
@@ -140,3 +181,13 @@ class Agent(Role[AgentConfig]):
         yield from super().problems()
         for part in self._parts:
             yield from part.problems()
+
+
+def _kept(sockets: Sequence[socket.socket]) -> frozenset[int]:
+    """SYSLOG names kernel functions, NET_RAW is for probes where ping_group_range lets nobody ping,
+    DAC_READ_SEARCH finds a cgroup by its id; the UDP responder binds the server's ports."""
+    names = ["CAP_SYSLOG", "CAP_NET_RAW", "CAP_DAC_READ_SEARCH"]
+    ports = [each.getsockname()[1] for each in sockets if each.family in _WITH_PORTS]
+    if any(0 < port < _UNPRIVILEGED_PORT for port in ports):
+        names.append("CAP_NET_BIND_SERVICE")
+    return frozenset(NUMBERS[name] for name in names)

@@ -24,6 +24,9 @@ from exporter.hostfs import HostFs
 from exporter.metrics import exposition
 from exporter.metrics.registry import Named, Registry
 from exporter.metrics.reloads import Reloads
+from exporter.privileges import places as reach
+from exporter.privileges.landlock import Places
+from exporter.privileges.letting_go import Needs, Privileges
 from exporter.service import Service
 from exporter.threads import in_thread
 from exporter.web.app import create_app
@@ -73,8 +76,11 @@ class Role(ABC, Generic[C]):
 
     limits = Limits()
 
-    def __init__(self, options: Options, lifecycle: bool, web_config: str | None = None) -> None:
-        """`lifecycle` and `web_config` are what the file says of them. Raises KernmeshError."""
+    def __init__(
+        self, options: Options, lifecycle: bool, web_config: str | None = None, drop: bool = False
+    ) -> None:
+        """`lifecycle`, `web_config` and `drop` (privileges) are what the file says of them. Raises
+        KernmeshError."""
         self.options = options
         self.clock = SystemClock()
         self.registry = Registry(self.clock)
@@ -89,6 +95,8 @@ class Role(ABC, Generic[C]):
         self._protection = None if web is None else _protection(Path(web), self.clock)
         if self._protection is not None:
             self.registry.register(self._protection, "web")
+        self.privileges = Privileges(drop)
+        self.registry.register(self.privileges, "privileges")
 
     # --- what a role is
 
@@ -123,6 +131,21 @@ class Role(ABC, Generic[C]):
     def close(self) -> None:
         """Frees what it holds, however serving ended."""
 
+    def needs(self, sockets: Sequence[socket.socket]) -> Needs:
+        """What it keeps when it lets go of its privileges: nothing but files, but for who overrides
+        it. Asked for once, before it serves on these sockets."""
+        return Needs(places=self.places())
+
+    def places(self, read: Iterable[Path] = (), write: Iterable[Path] = ()) -> Places:
+        """What every role goes on reading, and these."""
+        options, web = self.options, self._protection
+        files = [options.config, *(web.files() if web is not None else ())]
+        return Places(
+            read=(*reach.everywhere(options.host), *reach.named(files), *read),
+            write=(reach.NULL, *write),
+            abstract_sockets=(options.service.address or "").startswith("@"),
+        )
+
     # --- what every role does
 
     def register(self, collectors: Iterable[Named]) -> None:
@@ -141,6 +164,7 @@ class Role(ABC, Generic[C]):
         if self._protection is not None and self._protection.problem:
             yield f"the web configuration stays as it was: {self._protection.problem}"
         yield from self._notes
+        yield from self.privileges.problems()
 
     async def reload(self) -> None:
         """Reads the files anew. Raises KernmeshError where they are bad; all stays as it was then,
@@ -244,11 +268,23 @@ def _protection(path: Path, clock: Clock) -> "Protection":
     return Protection(path, clock)
 
 
-def run(role: Role[Any], listen: Sequence[str], show: Show) -> int:
+def run(
+    role: Role[Any],
+    listen: Sequence[str],
+    show: Show,
+    confined: Callable[[], None] | None = None,
+) -> int:
     """Runs until SIGTERM or SIGINT; 0 then. `listen` is what the file says; sockets that a service
-    manager bound take the place of all addresses. Raises KernmeshError where it cannot start."""
+    manager bound take the place of all addresses. `confined` is called when this thread has let go
+    of its privileges, by a role that seals all threads later; None: that is at once. Raises
+    KernmeshError where it cannot start."""
     sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
     options = role.options
     sockets = list(options.inherited) or bind(options.listen or listen)
+    role.privileges.confine(role.needs(sockets))
+    if confined is not None:
+        confined()
+    else:
+        role.privileges.seal()
     asyncio.run(role.serve(sockets, show))
     return 0

@@ -6,6 +6,7 @@ stopping are every role's (exporter/role.py).
 
 import asyncio
 import logging
+import socket
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -19,6 +20,8 @@ from exporter.errors import ConfigError, KernmeshError, Problem
 from exporter.filestamp import Stamp, stamp_of
 from exporter.memory import give_back
 from exporter.metrics.process import register_self
+from exporter.privileges import places as reach
+from exporter.privileges.letting_go import Needs
 from exporter.role import Options, Role, Show, Start, run
 from exporter.threads import in_thread
 from exporter.web.clients import Clients
@@ -64,7 +67,8 @@ class Controller(Role[Given]):
     def __init__(self, path: Path, config: ControllerConfig, options: Options) -> None:
         """`config` is what `path` says. Reads the files that it names and makes the first topology.
         Raises KernmeshError."""
-        super().__init__(options, config.server.lifecycle, config.server.web_config)
+        server, drop = config.server, config.privileges.drop
+        super().__init__(options, server.lifecycle, server.web_config, drop)
         self._path, self._first = path, config  # what only a restart changes is as it says
         self._networks = Networks()
         self._build_seconds: float | None = None
@@ -95,6 +99,15 @@ class Controller(Role[Given]):
         self._kubernetes = self._given.kubernetes
         self._build(self._given)
 
+    def needs(self, sockets: Sequence[socket.socket]) -> Needs:
+        kubernetes = self._first.source.kubernetes
+        read, write = list(reach.named_by(self._first)), []
+        if kubernetes is not None:
+            read += reach.of_kubernetes(kubernetes.kubeconfig)
+            if kubernetes.keep is not None:
+                write.append(Path(kubernetes.keep).absolute().parent)
+        return Needs(places=self.places(read, write))
+
     def routes(self) -> Sequence[BaseRoute]:
         return self._mesh.routes()
 
@@ -123,8 +136,9 @@ class Controller(Role[Given]):
         return {"members": self.figures().members}
 
     def needs_restart(self, now: Given) -> Iterable[str]:
-        if now.config.server != self._first.server:
-            yield "server"
+        for key in ("server", "privileges"):
+            if getattr(now.config, key) != getattr(self._first, key):
+                yield key
 
     def stale(self) -> str | None:
         """Why members may be out of date; None while they are not."""

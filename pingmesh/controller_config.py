@@ -11,6 +11,7 @@ from msgspec import Meta, Struct
 
 from exporter.config import Duration, Fault, HttpUrl, ListenAddress, load_yaml
 from exporter.config.client import BasicAuth, ClientTls, secret_faults
+from exporter.config.privileges import Drop
 from exporter.config.server import HttpServer, Listen
 from pingmesh.pinglist import LARGEST_DATAGRAM, Setting
 from pingmesh.topology import MOST_BETWEEN_ZONES, Rules
@@ -166,6 +167,7 @@ class ControllerConfig(Struct, frozen=True, forbid_unknown_fields=True):
     probing: Probing = Probing()
     topology: TopologyRules = TopologyRules()
     mesh: MeshConfig = MeshConfig()
+    privileges: Drop = Drop()
 
     def faults(self) -> Iterator[Fault]:
         if self.inventory is None and self.source.kubernetes is None:

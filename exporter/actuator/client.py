@@ -19,6 +19,7 @@ from msgspec.structs import replace
 
 from exporter.actuator.protocol import MOST_BYTES, Answer, AnyRequest, Start, encode, read_answer
 from exporter.errors import KernmeshError
+from exporter.threads import Lasting
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +40,7 @@ class Actuator:
         self._channel: socket.socket | None = None
         self._closing = threading.Event()
         self._begun = threading.Condition()
-        self._keeper: threading.Thread | None = None
+        self._hearing: Lasting | None = None
         self.pid = 0
         self.starts = 0
         """Workers that have begun; more than one: so many less one died."""
@@ -52,11 +53,19 @@ class Actuator:
             self._spawn()
         except OSError as error:
             raise KernmeshError(f"actuator: cannot be started: {error}") from None
-        self._keeper = threading.Thread(target=self._keep, name="actuator", daemon=True)
-        self._keeper.start()
-        if not self.wait_for_start(1):
+        assert self._channel is not None
+        self._channel.settimeout(_ANSWER_SECONDS)
+        try:
+            said = self._channel.recv(MOST_BYTES + 1)
+        except TimeoutError:
+            said = b""
+        if not said:
             self.close()
             raise KernmeshError(f"actuator: did not answer within {_ANSWER_SECONDS:.0f} s")
+        self._channel.settimeout(None)
+        self._take(read_answer(said))
+        self._hearing = Lasting(self._keep, "actuator")
+        self._hearing.start()
 
     def ask(self, request: AnyRequest, seconds: float = _ANSWER_SECONDS) -> Answer:
         """Never raises: `refused` says what went wrong."""
@@ -102,9 +111,9 @@ class Actuator:
         with self._lock:
             if self._channel is not None:
                 self._channel.shutdown(socket.SHUT_RDWR)
-        if self._keeper is not None:
-            self._keeper.join(_END_SECONDS)
-            if self._keeper.is_alive():
+        if self._hearing is not None:
+            self._hearing.join(_END_SECONDS)
+            if self._hearing.is_alive():
                 log.error("actuator: is not done undoing after %d s", _END_SECONDS)
 
     def _spawn(self) -> None:
@@ -154,6 +163,13 @@ class Actuator:
                     self._spawn()
                     began = time.monotonic()
                     break
+                except PermissionError:  # as it is for good
+                    self.problem = (
+                        "the actuator and its keeper were killed, and kernmesh has let go of the "
+                        "privilege to start them: restart it; what was in force is put back then"
+                    )
+                    log.error("actuator: %s", self.problem)
+                    return
                 except OSError as error:
                     self.problem = f"the actuator cannot be started: {error}"
                     log.error("actuator: %s", self.problem)

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from exporter.config.convert import Fault, doubles
 from exporter.config.load import line_of, load_yaml
 from exporter.config.pingmesh import Pingmesh
+from exporter.config.privileges import Drop
 from exporter.config.scalars import Duration, HttpUrl, ListenAddress, Regexp
 from exporter.config.server import HttpServer, Listen
 from exporter.errors import ConfigError, Problem
@@ -281,6 +282,7 @@ class AgentConfig(Struct, frozen=True, forbid_unknown_fields=True):
     pingmesh: Pingmesh = Pingmesh()
     interference: Interference = Interference()
     pressure: Pressure = Pressure()
+    privileges: Drop = Drop()
 
 
 def load_agent(path: Path | None, environ: Mapping[str, str] = os.environ) -> AgentConfig:

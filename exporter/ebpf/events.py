@@ -7,11 +7,11 @@ could not be handed over is counted. It must not know what events mean.
 import ctypes
 import os
 import select
-import threading
 from collections.abc import Callable
 
 from exporter.ebpf.libbpf import Libbpf, LibbpfError
 from exporter.errors import BpfError
+from exporter.threads import Lasting
 
 KINDS = frozenset(("ringbuf", "perf_event_array"))
 PERF_PAGES = 64
@@ -56,7 +56,7 @@ class EventBuffer:
             raise BpfError(f"map {name}: its events cannot be read: {error}") from None
         self._verbs = "ring_buffer__" if self._is_ring else "perf_buffer__"
         self._stop = os.eventfd(0)
-        self._thread = threading.Thread(target=self._run, name=f"events-{name}", daemon=True)
+        self._thread = Lasting(self._run, f"events-{name}")
         self._thread.start()
 
     def add(self, sink: Sink) -> None:

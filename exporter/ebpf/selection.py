@@ -108,3 +108,17 @@ def _unknown(name: str, known: Mapping[str, Path], dirs: Sequence[str]) -> str:
 def _first(problems: Sequence[Problem]) -> str:
     more = f" (and {len(problems) - 1} more: kernmesh check)" if len(problems) > 1 else ""
     return f"{problems[0]}{more}"
+
+
+def names_user_space(config: Ebpf) -> str:
+    """Why files of any process must be read: a user's program whose labels are functions of user
+    space (usym; no shipped one's are). "" where none is."""
+    for folder in map(Path, config.dirs):
+        for file in sorted(folder.glob("*.yaml")):
+            wanted = config.programs == "all" or file.stem in config.programs
+            try:
+                if wanted and b"usym" in file.read_bytes():
+                    return f"{file} has labels of usym, which reads files of any process"
+            except OSError:
+                continue
+    return ""

@@ -12,6 +12,7 @@ from msgspec import Meta, Struct
 from exporter.config import Duration, Fault, HttpUrl, ListenAddress, load_yaml
 from exporter.config.agent import Enter, Keys, Percent, is_zone
 from exporter.config.client import BasicAuth, ClientTls, secret_faults
+from exporter.config.privileges import Drop
 from exporter.config.server import HttpServer, Listen
 from exporter.errors import ConfigError, KernmeshError, Problem
 from exporter.pressure.deciding import GAUGES
@@ -191,6 +192,7 @@ class LabellerConfig(Struct, frozen=True, forbid_unknown_fields=True):
     crane_policy: Text | None = None
     crane_timezone: Text = "Asia/Shanghai"
     crane_writes_per_second: Annotated[float, Meta(gt=0, le=1000)] = 50.0
+    privileges: Drop = Drop()
 
     def faults(self) -> Iterator[Fault]:
         if self.agents is None and self.prometheus is None:

@@ -5,6 +5,7 @@ takes a restart, which costs no label; rules of Prometheus are read again by the
 """
 
 import platform
+import socket
 import uuid
 from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -28,6 +29,8 @@ from exporter.memory import give_back
 from exporter.metrics.process import register_self
 from exporter.pressure.deciding import GAUGES
 from exporter.pressure.facts import Requests
+from exporter.privileges import places as reach
+from exporter.privileges.letting_go import Needs
 from exporter.role import Options, Role, Show, Start, run
 from exporter.web.clients import Clients
 
@@ -53,7 +56,7 @@ class Labeller(Role[Given]):
     def __init__(self, given: Given, options: Options) -> None:
         """Raises KernmeshError: no access to the API, or not one rule to begin with."""
         server = given.config.server
-        super().__init__(options, server.lifecycle, server.web_config)
+        super().__init__(options, server.lifecycle, server.web_config, given.config.privileges.drop)
         self._first = given
         self._show: Show = print
         config = given.config
@@ -81,6 +84,11 @@ class Labeller(Role[Given]):
             ]
         )
         register_self(self.registry, options.host, __version__, __revision__, "kernmesh_labeller")
+
+    def needs(self, sockets: Sequence[socket.socket]) -> Needs:
+        config = self._first.config
+        read = [*reach.named_by(config), *reach.of_kubernetes(config.kubeconfig)]
+        return Needs(places=self.places(read))
 
     def routes(self) -> Sequence[BaseRoute]:
         return routes(self.view, self.central.pressed)

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 
 from msgspec.structs import replace
 
@@ -28,6 +28,9 @@ from exporter.parts.part import Part
 from exporter.role import Start
 from exporter.threads import in_thread
 
+InThread = Callable[[Callable[[], None], str], Awaitable[None]]
+"""A blocking call, and its thread's name."""
+
 # How often programs that want it have idle keys and new cgroups looked for.
 UPKEEP_SECONDS = 5.0
 
@@ -42,10 +45,14 @@ class ProgramsPart(Part):
         host: HostFs,
         registry: Registry,
         besides: Callable[[], Sequence[str]] = tuple,
+        load_in: InThread = in_thread,
     ) -> None:
         """`registry` is asked to hold scrapes off while a program is closed. `besides` are programs
-        that another part needs, whether they are configured or not."""
-        self._besides = besides
+        that another part needs, whether they are configured or not. `load_in` is the thread that
+        may load programs."""
+        self._besides, self._load_in = besides, load_in
+        self.sealed = False
+        """No program can be loaded any more: this process has let go of what that takes."""
         self._prefix, self._host = config.ebpf.prefix, host
         self._decoding = DecodeContext.of(host, clock)
         self._shown = ProgramsCollector(self._prefix)
@@ -65,7 +72,12 @@ class ProgramsPart(Part):
         if settings.programs != "all":
             names = dict.fromkeys((*settings.programs, *self._besides()))
             settings = replace(settings, programs=tuple(names))
-        await in_thread(lambda: self._choose(settings), "programs")
+        before = self._spans
+        # Its SDK keeps a thread of its own, which must not be one that may load programs.
+        await in_thread(lambda: self._open_spans(settings.otlp), "spans")
+        await self._load_in(lambda: self._choose(settings), "programs")
+        if before is not None and before is not self._spans:
+            before.close()
 
     async def run(self, start: Start) -> None:
         while True:
@@ -119,8 +131,6 @@ class ProgramsPart(Part):
         return len(self._programs.running)
 
     def _choose(self, settings: Ebpf) -> None:
-        before = self._spans
-        self._open_spans(settings.otlp)
         selection = select(settings)
         self._unread = tuple(map(str, selection.unread))
         for problem in self._unread:
@@ -142,10 +152,13 @@ class ProgramsPart(Part):
         )
         # Asked for here, where programs change: the page shows them without asking the kernel.
         self._hooks = {each.name: _hooks(each) for each in self._programs.running}
-        if before is not None and before is not self._spans:
-            before.close()
 
     def _start(self, program: Program, settings: Ebpf, loading: kernel.Options) -> ProgramCollector:
+        if self.sealed:
+            raise BpfError(
+                "is new or changed, and kernmesh has let go of the privileges that loading takes: "
+                "restart it (or set privileges.drop: false, and restart it once)"
+            )
         spans = self._spans.send if self._spans else None
         wanted = Settings(settings.prefix, settings.max_series, loading, spans)
         return start(program, wanted, self._decoding)

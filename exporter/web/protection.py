@@ -151,6 +151,10 @@ class Protection:
         denied = {(each,): float(self.denied[each]) for each in ("credentials", "guesses", "rate")}
         yield FastFamily.of(_DENIED, denied)
 
+    def files(self) -> tuple[Path, ...]:
+        """All that are read."""
+        return tuple(_all_files(self._path, self._now.config))
+
     def _stamps(self) -> Stamps:
         return _stamps(self._path, self._now.config)
 

@@ -24,9 +24,14 @@ _URL = re.compile(r"^metrics: (\S+)/metrics", re.MULTILINE)
 class Agent:
     """`screen` is what it printed on standard output, `log` what it wrote on standard error."""
 
-    def __init__(self, arguments: Sequence[str | Path], prefix: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        arguments: Sequence[str | Path],
+        prefix: Sequence[str] = (),
+        command: Sequence[str] = (*COMMAND, "agent"),
+    ) -> None:
         self.process = subprocess.Popen(
-            [*OWN_STATE, *prefix, *COMMAND, "agent", *arguments],
+            [*OWN_STATE, *prefix, *command, *arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -97,9 +102,12 @@ class Agent:
 
 @contextmanager
 def running(
-    *arguments: str | Path, listen: str = "127.0.0.1:0", prefix: Sequence[str] = ()
+    *arguments: str | Path,
+    listen: str = "127.0.0.1:0",
+    prefix: Sequence[str] = (),
+    command: Sequence[str] = (*COMMAND, "agent"),
 ) -> Iterator[Agent]:
-    agent = Agent(["--web.listen-address", listen, *arguments], prefix)
+    agent = Agent(["--web.listen-address", listen, *arguments], prefix, command)
     try:
         yield agent
     finally:

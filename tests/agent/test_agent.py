@@ -93,13 +93,15 @@ def test_sigterm_detaches_everything_and_exits_with_0() -> None:
 def test_a_reload_adds_and_removes_programs_and_keeps_the_counts_of_the_rest(
     config: Path,
 ) -> None:
+    drop = "privileges: {drop: false}\n"  # what loads programs is kept
+    config.write_text(f"ebpf: {{programs: [timers]}}\n{drop}")
     with running("--config", config) as agent:
         assert agent.url
         start_keepalive_timers(50)
         series = f'{TIMERS}{{function="tcp_keepalive_timer"}}'
         before = agent.samples()
         ids = {name for name in before if name.startswith("ebpf_exporter_ebpf_program_info")}
-        config.write_text("ebpf: {programs: [timers, oomkill]}\n")
+        config.write_text(f"ebpf: {{programs: [timers, oomkill]}}\n{drop}")
         agent.signal(signal.SIGHUP)
         agent.wait_for(lambda agent: "msg=reloaded" in agent.log)
         after = agent.samples()
@@ -107,7 +109,7 @@ def test_a_reload_adds_and_removes_programs_and_keeps_the_counts_of_the_rest(
         assert after[series] >= before[series] >= 50
         assert after['kernmesh_ebpf_program_up{program="oomkill"}'] == 1
         assert after['kernmesh_config_reloads_total{result="success"}'] == 1
-        config.write_text("ebpf: {programs: [oomkill]}\n")
+        config.write_text(f"ebpf: {{programs: [oomkill]}}\n{drop}")
         agent.signal(signal.SIGHUP)
         agent.wait_for(lambda agent: agent.log.count("msg=reloaded") == 2)
         assert not ids & agent.samples().keys()

@@ -17,6 +17,7 @@ from exporter.clock import Clock
 from exporter.interference.actions.log import line_of
 from exporter.interference.actions.outbox import Notice, Outbox
 from exporter.interference.model import ActionSpec, Incident, Outcome
+from exporter.threads import Lasting
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +53,7 @@ class Webhook:
         self._boxes: dict[str, Outbox] = {}
         self._changed = threading.Condition()
         self._stopping = False
-        self._thread: threading.Thread | None = None
+        self._thread: Lasting | None = None
 
     def fire(self, incident: Incident, spec: ActionSpec) -> Outcome:
         return self._tell(incident, spec, "firing")
@@ -69,7 +70,7 @@ class Webhook:
             return {url: (box.delivered, box.dropped, len(box)) for url, box in self._boxes.items()}
 
     def start(self) -> None:
-        self._thread = threading.Thread(target=self._run, name="webhook", daemon=True)
+        self._thread = Lasting(self._run, "webhook")
         self._thread.start()
 
     def close(self) -> None:
