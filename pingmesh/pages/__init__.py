@@ -1,1 +1,1 @@
-"""The controller's pages: templates and what fills them."""
+"""What pingmesh shows: the mesh and its pairs, a probe, and what the agent's page says of it."""
