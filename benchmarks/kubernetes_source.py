@@ -182,7 +182,7 @@ def rolling_restart(folder: str, kubeconfig: str, pipe: Connection) -> tuple[tup
         (
             f"{RESTARTED:,} probers replaced in {took:.1f} s: rebuilds",
             f"{builds:.0f} ({rate:.2f}/s)",
-            *at_most(rate, 1, "/s"),
+            *at_most(rate, 1, "a second"),
         ),
         ("the same: CPU of the controller", f"{cost:.1f} s", *NO_GOAL),
         ("RSS after that; at its highest", most, *at_most(highest, 250, "MB")),
