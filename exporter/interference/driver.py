@@ -17,6 +17,7 @@ from exporter.interference.actions import Actions
 from exporter.interference.attribution import rank
 from exporter.interference.engine import Engine, Standing
 from exporter.interference.model import (
+    Action,
     ActionSpec,
     Finding,
     Incident,
@@ -39,7 +40,8 @@ _LONGEST_TICK = 10.0
 _LONG_AGO = 1e6
 _CHANGED = ("done", "dry_run")
 _GIVEN_BACK = frozenset({"adjust", "preempt", "io", "schedule"})
-_DID: dict[What, Literal["fire", "ease", "clear"]] = {
+Did = Literal["fire", "ease", "clear"]
+_DID: dict[What, Did] = {
     "fire": "fire",
     "again": "fire",
     "relapse": "fire",
@@ -139,14 +141,20 @@ class Driver:
                     continue
                 key = each.subject, incident.finding.signal
                 if left and key not in self._ranked:
-                    found = suspects(moment.view(each.subject), incident.finding)
-                    self.engine.amend(incident.run, found)
-        if not standing:
-            self._ranked.clear()
+                    self.engine.rank(incident.run, suspects, moment.view(each.subject))
+        if len(self._ranked) > len(standing):
+            going = {(each.subject, each.state.incident.finding.signal)
+                     for each in standing if each.state.incident is not None}  # fmt: skip
+            self._ranked = {key: kept for key, kept in self._ranked.items() if key in going}
         steps = self._do_all(told)
         if self._trials is not None:
             steps += self._try(self._trials, moment.view)
         return steps
+
+    @property
+    def rankings(self) -> int:
+        """How many are kept, of victims that must wait for their turn."""
+        return len(self._ranked)
 
     def standing(self) -> list[Standing]:
         return list(self.engine.standing())
@@ -224,12 +232,12 @@ class Driver:
         return (*self._each(did, incident, specs), *self._counted(said))
 
     def _each(
-        self, did: Literal["fire", "ease", "clear"], incident: Incident, specs: Sequence[ActionSpec]
+        self, did: Did, incident: Incident, specs: Sequence[ActionSpec]
     ) -> tuple[Outcome, ...]:
         assert self._actions is not None
         table = self._actions.table
-        return self._counted(tuple(getattr(table[spec.kind], did)(incident, spec)
-                                   for spec in specs if spec.kind in table))  # fmt: skip
+        known = [spec for spec in specs if spec.kind in table]
+        return self._counted(tuple(_done(table[spec.kind], did, incident, spec) for spec in known))
 
     def _counted(self, outcomes: tuple[Outcome, ...]) -> tuple[Outcome, ...]:
         self.actions_total.update((each.action, each.result) for each in outcomes)
@@ -238,7 +246,6 @@ class Driver:
     def _over(self, incident: Incident) -> None:
         self.last_outcomes.pop(incident.run, None)
         self.recent.append((incident, self._wall))
-        self._ranked.pop((incident.subject, incident.finding.signal), None)
         if self._trials is not None:
             self._trials.forget(incident)
 
@@ -276,6 +283,15 @@ class Driver:
                 )
             )
         return steps
+
+
+def _done(action: Action, did: Did, incident: Incident, spec: ActionSpec) -> Outcome:
+    """An action that breaks its word and raises costs nobody else what is to be done."""
+    try:
+        outcome: Outcome = getattr(action, did)(incident, spec)
+    except Exception as error:
+        return Outcome(spec.kind, "failed", f"{type(error).__name__}: {error}")
+    return outcome
 
 
 def class_of(subject: Subject) -> str:

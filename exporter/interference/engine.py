@@ -30,6 +30,9 @@ SETTLING_SECONDS = 15.0
 _RANKED = ("fire", "again", "relapse")
 
 
+Suspects = Callable[[View, Finding], tuple[Suspect, ...]]
+
+
 class Standing(NamedTuple):
     """A state that is not ok, for metrics and pages."""
 
@@ -88,7 +91,7 @@ class Engine:
         now: float,
         subjects: Sequence[Subject],
         view: Callable[[Subject], View],
-        suspects: Callable[[View, Finding], tuple[Suspect, ...]] | None = None,
+        suspects: Suspects | None = None,
         wall: float = 0.0,
     ) -> list[Transition]:
         """Asks every rule whose turn has come. `view` is called at most once per subject;
@@ -140,6 +143,18 @@ class Engine:
             return None
         found[2].incident = found[2].incident._replace(suspects=suspects)
         return found[2].incident
+
+    def rank(self, run: str, suspects: Suspects, view: View) -> Incident | None:
+        """The incident with its suspects as they are now; with those that it had where that
+        raises, which is its rule's fault."""
+        plan, _, state = self._runs[run]
+        assert state.incident is not None
+        try:
+            found = suspects(view, state.incident.finding)
+        except Exception as error:
+            self._fault(plan.rule, error)
+            return state.incident
+        return self.amend(run, found)
 
     def end_all(self, now: float, why: str) -> list[Transition]:
         """Everything that is going on is over, as when detection is switched off."""
@@ -212,7 +227,7 @@ class Engine:
         answers: Sequence[Answer],
         now: float,
         wall: float,
-        suspects: Callable[[View, Finding], tuple[Suspect, ...]] | None,
+        suspects: Suspects | None,
     ) -> Iterator[Transition]:
         rule, memory = plan.rule, plan.data
         quiet = all(answer is False for answer in answers)
@@ -242,15 +257,14 @@ class Engine:
         plan: Plan,
         state: State,
         view: View,
-        suspects: Callable[[View, Finding], tuple[Suspect, ...]] | None,
+        suspects: Suspects | None,
     ) -> Transition:
         if told.incident is None or state.incident is None:
             return told
         self._runs[told.incident.run] = (plan, told.subject, state)
         if suspects is None or told.finding is None or told.what not in _RANKED:
             return told
-        state.incident = state.incident._replace(suspects=suspects(view, told.finding))
-        return told._replace(incident=state.incident)
+        return told._replace(incident=self.rank(told.incident.run, suspects, view))
 
     def _recovers(self, rule: Rule, view: View, now: float) -> bool:
         if not rule.recover:

@@ -8,7 +8,15 @@ from exporter.actuator.protocol import Answer, AnyRequest, Set, Undo
 from exporter.errors import KernmeshError
 from exporter.interference.actions import Actions
 from exporter.interference.driver import Driver
-from exporter.interference.model import ActionSpec, Step
+from exporter.interference.model import (
+    ActionSpec,
+    Finding,
+    Incident,
+    Outcome,
+    RuleSet,
+    Step,
+    View,
+)
 from tests.interference.actions.incidents import RememberingActuator
 from tests.interference.stories import (
     BAD,
@@ -105,6 +113,24 @@ def test_where_nothing_was_in_force_what_comes_back_is_not_waited_for_any_longer
     dry.close()
 
 
+class _EachSecondAnother:
+    """Holds, each second on another signal."""
+
+    def evaluate(self, view: View) -> Finding | None:
+        return Finding(f"signal {view.now:g}", 2.0, 1.0, "", view.now, "")
+
+    def reach(self) -> float:
+        return 0.0
+
+
+def test_of_what_an_incident_was_found_by_before_no_ranking_is_kept() -> None:
+    (rule,) = rules(handle=1.0).rules
+    entry = rule.entries[0]._replace(any_of=(_EachSecondAnother(),))
+    story = Story(Driver(RuleSet((rule._replace(entries=(entry,)),), ("identity",), ())))
+    story.seconds(60, 0.0)
+    assert len(story.driver.standing()) == story.driver.rankings == 1
+
+
 def test_who_is_gone_leaves_nothing_behind_of_its_relapses(actions: Actions) -> None:
     story = Story(Driver(rules(), actions))
     flapping(story, 1)
@@ -141,6 +167,28 @@ def test_without_actions_it_is_found_and_is_over_all_the_same() -> None:
     steps = story.seconds(3, 0.9, b=1.5) + story.seconds(6, 0.0)
     assert said(steps) == ["fire", "ease", "clear"]
     assert all(step.outcomes == () for step in steps)
+
+
+def test_an_action_that_breaks_its_word_and_raises_hides_nothing_else(
+    actuator: RememberingActuator, actions: Actions
+) -> None:
+    class Broken:
+        def fire(self, incident: Incident, spec: ActionSpec) -> Outcome:
+            raise ZeroDivisionError("an action's own fault")
+
+        ease = clear = fire
+
+    broken = actions._replace(table={**actions.table, "schedule": Broken()})
+    story = Story(Driver(rules(LOG, ActionSpec("schedule"), PREEMPT), broken))
+    (fire,) = story.second(0.9, b=1.5)
+    assert [(each.action, each.result) for each in fire.outcomes] == [
+        ("log", "done"),
+        ("schedule", "failed"),
+        ("preempt", "done"),
+    ]
+    assert fire.outcomes[1].text == "ZeroDivisionError: an action's own fault"
+    assert said(story.seconds(6, 0.0)) == ["ease", "clear"]
+    assert isinstance(actuator.asked[-1], Undo)
 
 
 def test_a_victim_that_is_gone_ends_its_incident(

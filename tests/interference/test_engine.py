@@ -8,7 +8,7 @@ import pytest
 from exporter.errors import KernmeshError
 from exporter.interference.asking import ask
 from exporter.interference.engine import Engine
-from exporter.interference.model import NODE, Rule, Subject, Suspect
+from exporter.interference.model import NODE, Finding, Rule, Subject, Suspect, View
 from exporter.interference.states import Transition
 from tests.interference.scripted import (
     EVICT,
@@ -347,3 +347,14 @@ def test_switching_off_ends_everything_once() -> None:
     assert [each.what for each in engine.end_all(2.0, "switched off")] == ["clear"]
     assert engine.end_all(2.0, "switched off") == []
     assert list(engine.standing()) == []
+
+
+def test_a_ranking_that_raises_is_its_rule_s_fault_and_hides_no_incident() -> None:
+    def suspects(victim: View, finding: Finding) -> tuple[Suspect, ...]:
+        raise ZeroDivisionError("a ranking's own fault")
+
+    engine = Engine(ruleset(rule(entry(Scripted("#")), name="a"), rule(entry(Scripted("#")))))
+    told = [t for now in (0.0, 1.0) for t in engine.tick(now, (NODE,), view_at(now), suspects)]
+    assert sorted((each.rule.name, each.what) for each in told) == [("a", "fire"), ("r", "fire")]
+    assert engine.fault_texts["a"] == "ZeroDivisionError: a ranking's own fault"
+    assert engine.faults == {"a": 1, "r": 1}
