@@ -1,15 +1,17 @@
 """The chart by Helm's own lint and rendering; what it writes is read by our own readers."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import helm_python
 import pytest
 
+from exporter.cli import _parse
 from exporter.config import load_agent
 from exporter.labeller.config import load_labeller
 from pingmesh.controller_config import load_controller
-from tests.deploy.chart import EVERYTHING, made, rendered
+from tests.deploy.chart import EVERYTHING, LABELS, ON, made, rendered
 from tests.deploy.values import CHART, ROLES, values
 
 READERS = {
@@ -141,6 +143,94 @@ def test_the_admission_policy_is_there_where_it_can_be_and_agents_label(
     kinds = [o["kind"] for o in rendered(given)]
     assert kinds.count("ValidatingAdmissionPolicy") == policies
     assert kinds.count("ValidatingAdmissionPolicyBinding") == policies
+
+
+POLICY = """
+spec:
+  syncPolicy: [{name: cpu_usage_avg_5m, period: 3m}, {name: mem_usage_avg_5m, period: 3m}]
+"""
+
+
+@pytest.mark.parametrize(
+    ("pressure", "files", "extra", "keys"),
+    [
+        ({}, {}, [], []),
+        ({"keys": {"legacy_status": True}}, {}, [], ["status"]),
+        (
+            {"crane_policy": "/etc/kernmesh/crane.yaml"},
+            {"crane.yaml": POLICY},
+            ["own"],
+            ["own", "cpu_usage_avg_5m", "mem_usage_avg_5m"],
+        ),
+        ({"crane_policy": "/elsewhere/crane.yaml"}, {}, ["cpu_usage_avg_5m"], ["cpu_usage_avg_5m"]),
+    ],
+)
+def test_the_admission_policy_allows_the_keys_that_the_configuration_writes(
+    pressure: dict[str, Any], files: dict[str, str], extra: list[str], keys: list[str]
+) -> None:
+    given = {
+        "agent": {"config": {"pressure": {"enabled": True, **pressure}}, "files": files},
+        "admissionPolicy": {"enabled": True, "extraKeys": extra},
+    }
+    [policy] = [o for o in rendered(given) if o["kind"] == "ValidatingAdmissionPolicy"]
+    variables = {v["name"]: v["expression"] for v in policy["spec"]["variables"]}
+    assert json.loads(variables["extra"]) == keys
+
+
+def test_the_admission_policy_follows_the_prefix_of_keys() -> None:
+    pressure = {"enabled": True, "keys": {"prefix": "example.org/"}}
+    given = {"agent": {"config": {"pressure": pressure}}, "admissionPolicy": ON}
+    [policy] = [o for o in rendered(given) if o["kind"] == "ValidatingAdmissionPolicy"]
+    text = json.dumps(policy["spec"]["validations"])
+    assert text.count('startsWith(\\"example.org/\\")') == 6
+    assert "kernmesh.io/" not in text
+
+
+@pytest.mark.parametrize(
+    ("given", "nodes"),
+    [
+        ({}, None),
+        ({"controller": ON, "prober": ON}, None),
+        ({"agent": LABELS}, ["list", "patch"]),
+        ({"agent": LABELS, "undoOnDelete": False}, None),
+        ({"agent": {"config": {"pressure": {"enabled": True}}}}, ["list"]),
+        ({"labeller": ON}, ["list"]),
+        ({"labeller": {"enabled": True, "config": {"taint": True}}}, ["list", "patch"]),
+    ],
+)
+def test_what_was_written_on_nodes_is_taken_away_at_the_end_with_no_more_rights_than_that_takes(
+    given: dict[str, Any], nodes: list[str] | None
+) -> None:
+    hooks = rendered(given, hooks=True)
+    if nodes is None:
+        assert hooks == []
+        return
+    assert {o["metadata"]["annotations"]["helm.sh/hook"] for o in hooks} == {"post-delete"}
+    [role] = [o for o in hooks if o["kind"] == "ClusterRole"]
+    assert {tuple(r["resources"]): r["verbs"] for r in role["rules"]} == {
+        ("nodes",): nodes,
+        ("nodes/status",): ["patch"],
+    }
+    [job] = [o for o in hooks if o["kind"] == "Job"]
+    [container] = job["spec"]["template"]["spec"]["containers"]
+    assert _parse(container["args"]).nodes
+    assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+    weights = [int(o["metadata"]["annotations"].get("helm.sh/hook-weight", 0)) for o in hooks]
+    assert max(weights) == int(job["metadata"]["annotations"]["helm.sh/hook-weight"]) > min(weights)
+
+
+def test_taints_of_every_prefix_in_use_are_taken_away() -> None:
+    keys = {"keys": {"prefix": "example.org/"}}
+    given = {"agent": {"config": {"pressure": {"enabled": True, **keys}}}, "labeller": ON}
+    [job] = [o for o in rendered(given, hooks=True) if o["kind"] == "Job"]
+    args = job["spec"]["template"]["spec"]["containers"][0]["args"]
+    assert _parse(args).prefix == ["example.org/", "kernmesh.io/"]
+
+
+@pytest.mark.parametrize("role", ["agent", "labeller"])
+def test_files_stand_beside_the_configuration(role: str) -> None:
+    given = {role: {"enabled": True, "files": {"rules.yaml": "a: 1\n"}}}
+    assert one(rendered(given), "ConfigMap", f"kernmesh-{role}")["data"]["rules.yaml"] == "a: 1\n"
 
 
 @pytest.mark.parametrize(

@@ -49,4 +49,4 @@ def test_every_command_in_a_unit_is_one_that_kernmesh_takes(service: Path) -> No
 
 
 def test_the_configuration_to_begin_with_is_one() -> None:
-    assert load_agent(UNITS / "agent.yaml").ebpf.btf == "/sys/kernel/btf/vmlinux"
+    assert load_agent(UNITS / "agent.yaml").usage.state_dir == "/var/lib/kernmesh"

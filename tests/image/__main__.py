@@ -68,7 +68,7 @@ def problem(image: Image, trial: Trial, place: Path) -> str | None:
     finally:
         process.terminate()
         process.wait(60)
-    print(screen)
+    print(screen, flush=True)
     print("".join(re.findall(r"^(?:Uid|NoNewPrivs|CapEff|CapBnd):.*\n", status, re.MULTILINE)))
     print(f"{sum(not line.startswith('#') for line in text.splitlines())} series")
     missing = [name for name in trial.counted if f"\n{name}" not in text]
