@@ -66,6 +66,17 @@ def no_kernel_btf(host: HostFs) -> str | None:
     )
 
 
+def btf_to_name(host: HostFs) -> str | None:
+    """The kernel's own BTF as a file for libbpf, where it may not look for more: without a file it
+    asks for the modules' BTF too, which takes CAP_SYS_ADMIN (kernel/bpf/syscall.c,
+    BPF_BTF_GET_FD_BY_ID), and what relocates is refused with it. None: libbpf finds all itself."""
+    file = host.sys / "kernel/btf/vmlinux"
+    status = Path("/proc/self/status").read_text()
+    if CAP_SYS_ADMIN in (effective_capabilities(status) or ()) or not file.exists():
+        return None
+    return str(file)
+
+
 _PMUS = ("cpu", "cpu_core", "armv8_*", "armv9_*", "apple_*_pmu")
 
 

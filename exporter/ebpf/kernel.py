@@ -232,7 +232,8 @@ class _Loader:
         raise BpfError(f"{self._program.name}: {why}", log)
 
     def _open(self) -> libbpf.Object:
-        btf = self._without_btf.btf if self._without_btf else self._options.custom_btf
+        named = self._options.custom_btf or features.btf_to_name(self._options.host)
+        btf = self._without_btf.btf if self._without_btf else named
         with self._lib.messages() as said:
             try:
                 return libbpf.Object(self._lib, self._program.name, self._data, btf)
