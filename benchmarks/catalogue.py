@@ -32,7 +32,7 @@ BENCHMARKS = (
     Benchmark("tls", 9),
 )
 NAMES = tuple(each.name for each in BENCHMARKS)
-APART = ("interference",)
+APART = ("interference", "soak")
 """Programs with arguments of their own, and longer than the others: never run with them."""
 LEVELS = {"pressure.md": 4}
 """Of the headings of tables, on pages where it is not 2."""
