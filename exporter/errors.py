@@ -8,6 +8,14 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 
+def one_line(text: str) -> str:
+    """With line ends, and what moves a terminal's cursor, written as Python writes them (\\n,
+    \\x1b): messages quote names and answers that others have chosen."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 class Problem(NamedTuple):
     """One thing that is wrong in an input file.
 
@@ -22,7 +30,8 @@ class Problem(NamedTuple):
 
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}" if self.line else self.file
-        return f"{place}: {self.path}: {self.text}" if self.path else f"{place}: {self.text}"
+        path = f"{self.path}: " if self.path else ""
+        return one_line(f"{place}: {path}{self.text}")
 
 
 class KernmeshError(Exception):
@@ -31,7 +40,10 @@ class KernmeshError(Exception):
     @property
     def lines(self) -> tuple[str, ...]:
         """The same, one thing that is wrong on each; never empty."""
-        return (str(self),)
+        return (one_line(super().__str__()),)
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines)
 
 
 class ConfigError(KernmeshError):
@@ -39,7 +51,7 @@ class ConfigError(KernmeshError):
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         self.problems = tuple(problems)
-        super().__init__("\n".join(self.lines))
+        super().__init__(self.problems)
 
     @property
     def lines(self) -> tuple[str, ...]:

@@ -58,7 +58,8 @@ def test_a_folder_that_cannot_be_read_is_said_and_costs_no_other(
 ) -> None:
     config = Ebpf(programs=("timers", "mine"), dirs=(str(folder / name), str(folder)))
     chosen = select(config)
-    text = f"{folder / name}: no programs can be had from this folder (ebpf.dirs): {why}"
+    shown = str(folder / name).replace("\0", "\\x00")
+    text = f"{shown}: no programs can be had from this folder (ebpf.dirs): {why}"
     assert [str(problem) for problem in chosen.unread] == [text]
     assert [each.name for each in chosen.programs] == ["timers", "mine"]
     assert text in map(str, check_all(config))
