@@ -34,6 +34,10 @@ class Names:
         self._series = -1
         self._looked = float("-inf")
 
+    def __len__(self) -> int:
+        """Subjects that something is remembered of."""
+        return len(self._signals)
+
     def of(self, subject: Subject) -> dict[str, Signal | None]:
         return self._signals.setdefault(subject, {})
 

@@ -53,7 +53,7 @@ class Watching:
     ) -> None:
         self._driver, self._history, self._roster = driver, history, roster
         self._clock, self._kept = clock, kept
-        self._names = Names()
+        self.names = Names()
         self._turn = threading.Lock()
         self._due = threading.Event()
         self._stopping = False
@@ -64,7 +64,7 @@ class Watching:
         self._given: Sequence[Subject] = ()
         self._counts: Mapping[str, int] = {}
         self._costs = Costs(0, 0.0)
-        self._failed = ""
+        self._failed = self._not_kept = ""
         self._moment: Moment | None = None
         self.problem = ""
         """Why nothing is looked for, "" where it is."""
@@ -100,7 +100,7 @@ class Watching:
     def tick(self) -> None:
         """One, if there is something new. Blocks."""
         with self._turn:
-            moment = live(self._history, self._names)
+            moment = live(self._history, self.names)
             if moment is None or moment.now <= self._last:
                 return
             self._last = moment.now
@@ -108,10 +108,11 @@ class Watching:
             if not self._loaded:
                 self._loaded = True
                 self._load(moment.now)
-            jobs = tuple(dict.fromkeys(name.partition(":")[0] for name in self._names.jobs))
+            jobs = tuple(dict.fromkeys(name.partition(":")[0] for name in self.names.jobs))
             subjects = self._roster.subjects(jobs, self._busy)
             if subjects is not self._given:
                 self._given = subjects
+                self.names.forget(subjects)
                 self._counts = Counter(class_of(each) for each in subjects if each.name or
                                        each.scope == "node")  # fmt: skip
             self._moment = moment
@@ -185,11 +186,10 @@ class Watching:
             return
         try:
             data = (self._kept.folder / STATES).read_bytes()
-        except OSError:
-            return
-        try:
             lost = self._driver.load(data, self._kept.boot, now)
-        except KernmeshError as error:
+        except FileNotFoundError:
+            return
+        except (OSError, KernmeshError) as error:
             log.info("interference: begins anew: %s", error)
             return
         for incident in lost:
@@ -207,5 +207,8 @@ class Watching:
             return
         try:
             replace_whole(self._kept.folder / STATES, self._driver.save(self._kept.boot))
+            self._not_kept = ""
         except OSError as error:
-            log.warning("interference: states cannot be kept: %s", error.strerror)
+            if error.strerror != self._not_kept:  # an hour of the same is one line
+                self._not_kept = str(error.strerror)
+                log.warning("interference: states cannot be kept: %s", error.strerror)

@@ -46,9 +46,11 @@ def node(folder: Path) -> HostFs:
     return host
 
 
-def roster(host: HostFs, names: KnownNames, jobs: tuple[str, ...] = ()) -> Roster:
+def roster(
+    host: HostFs, names: KnownNames, jobs: tuple[str, ...] = (), clock: FakeClock | None = None
+) -> Roster:
     offline = Offline(("kubepods/besteffort",))
-    return Roster(Kubepods(host), offline, names, FakeClock().monotonic, jobs)
+    return Roster(Kubepods(host), offline, names, (clock or FakeClock()).monotonic, jobs)
 
 
 def test_pods_jobs_applications_and_the_node_are_asked(tmp_path: Path) -> None:
