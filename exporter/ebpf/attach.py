@@ -13,6 +13,7 @@ from collections.abc import Mapping
 
 from exporter.ebpf import binaries, libbpf
 from exporter.ebpf.features import hardware_counters
+from exporter.ebpf.libbpf_object import Function, Object
 from exporter.ebpf.places import attach_to_places, kind_of
 from exporter.ebpf.spec import AttachSpec
 from exporter.errors import BpfError
@@ -50,9 +51,7 @@ def is_perf_event(section: str) -> bool:
     return section.startswith("perf_event/")
 
 
-def attach(
-    obj: libbpf.Object, function: libbpf.Function, host: HostFs, place: AttachSpec | None = None
-) -> None:
+def attach(obj: Object, function: Function, host: HostFs, place: AttachSpec | None = None) -> None:
     """`place` is what the YAML's `attach` says of it. Raises LibbpfError where libbpf or the kernel
     refuses, else BpfError with one line."""
     kind, _, target = function.section.partition("/")
@@ -72,9 +71,7 @@ def attach(
         obj.attach(function)
 
 
-def _attach_uprobe(
-    obj: libbpf.Object, function: libbpf.Function, name: str, place: str, host: HostFs
-) -> None:
+def _attach_uprobe(obj: Object, function: Function, name: str, place: str, host: HostFs) -> None:
     match = _SYMBOL.fullmatch(place)
     if match is None:
         raise BpfError(f"got {place!r}, want a symbol, or symbol+offset")
@@ -86,9 +83,7 @@ def _attach_uprobe(
         obj.keep(function.attach_uprobe(str(file), match[1], int(match[2] or "0", 0), at_return))
 
 
-def _attach_usdt(
-    obj: libbpf.Object, function: libbpf.Function, name: str, place: str, host: HostFs
-) -> None:
+def _attach_usdt(obj: Object, function: Function, name: str, place: str, host: HostFs) -> None:
     provider, separator, probe = place.partition(":")
     if not separator:
         raise BpfError(f"got {place!r}, want provider:probe")
@@ -112,9 +107,7 @@ def _no_file(name: str, host: HostFs) -> str:
     return f"no {name} among the programs and libraries of {host.root}"
 
 
-def _attach_perf_event(
-    obj: libbpf.Object, function: libbpf.Function, arguments: str, host: HostFs
-) -> None:
+def _attach_perf_event(obj: Object, function: Function, arguments: str, host: HostFs) -> None:
     wanted = _perf_arguments(arguments)
     by_frequency = "frequency" in wanted
     attr = _PerfEventAttr(

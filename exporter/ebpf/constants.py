@@ -6,9 +6,9 @@ What must be true of them is here once: check tells all of it, the loader the fi
 import sys
 from collections.abc import Iterator, Mapping
 
-from exporter.ebpf import libbpf
 from exporter.ebpf.elf import BpfObject
 from exporter.ebpf.findings import Finding, missing
+from exporter.ebpf.libbpf_object import Object
 from exporter.ebpf.spec import Program, ProgramSpec
 from exporter.errors import BpfError
 from exporter.hostfs import HostFs
@@ -42,7 +42,7 @@ def constants_of(program: Program, declared: BpfObject, host: HostFs) -> Mapping
     return {**program.spec.constants, **_kernel_addresses(program, host)}
 
 
-def set_constants(obj: libbpf.Object, values: Mapping[str, int]) -> None:
+def set_constants(obj: Object, values: Mapping[str, int]) -> None:
     """Writes numbers into the object's constants of these names, where it has them."""
     places = obj.variables(".rodata")
     rodata = next((m for m in obj.maps if m.internal and m.name.endswith(".rodata")), None)

@@ -18,6 +18,7 @@ from exporter.ebpf.blame import blamed_function, blamed_whole, lacks_btf
 from exporter.ebpf.constants import constants_of, set_constants
 from exporter.ebpf.elf import BpfObject, verify_object
 from exporter.ebpf.hooks import HookReport, Refusal, functions_to_try, hooks_of
+from exporter.ebpf.libbpf_object import Object
 from exporter.ebpf.loaded import HeldObject, KernelProgram
 from exporter.ebpf.mapsizes import size_maps
 from exporter.ebpf.objectfile import read_object
@@ -231,17 +232,17 @@ class _Loader:
         log = "\n".join(refusal.log for each in reports for refusal in each.refusals)
         raise BpfError(f"{self._program.name}: {why}", log)
 
-    def _open(self) -> libbpf.Object:
+    def _open(self) -> Object:
         named = self._options.custom_btf or features.btf_to_name(self._options.host)
         btf = self._without_btf.btf if self._without_btf else named
         with self._lib.messages() as said:
             try:
-                return libbpf.Object(self._lib, self._program.name, self._data, btf)
+                return Object(self._lib, self._program.name, self._data, btf)
             except libbpf.LibbpfError as error:
                 why = said[-1] if said else str(error)
                 raise BpfError(f"{self._program.object}: libbpf cannot open it: {why}") from None
 
-    def _attempt(self, functions: Sequence[str]) -> libbpf.Object:
+    def _attempt(self, functions: Sequence[str]) -> Object:
         """All of these functions in the kernel and attached, or _Refused and nothing left there."""
         obj = self._open()
         try:
@@ -262,12 +263,12 @@ class _Loader:
             raise
         return obj
 
-    def _size_maps(self, obj: libbpf.Object) -> list[str]:
+    def _size_maps(self, obj: Object) -> list[str]:
         options = self._options
         cpus = options.possible_cpus or self._lib.possible_cpus()
         return size_maps(obj, self._program.spec, options.max_entries, cpus, options.budget_bytes)
 
-    def _load(self, obj: libbpf.Object, functions: Sequence[str]) -> None:
+    def _load(self, obj: Object, functions: Sequence[str]) -> None:
         with self._lib.messages() as said:
             try:
                 obj.load()
@@ -294,7 +295,7 @@ class _Loader:
         why = blamed_whole(self._lib, self._options.host, failure, said)
         return BpfError(f"{self._program.name}: {why}", log)
 
-    def _attach(self, obj: libbpf.Object, functions: Sequence[str]) -> None:
+    def _attach(self, obj: Object, functions: Sequence[str]) -> None:
         refusals: list[Refusal] = []
         places = {each.function: each for each in self._program.spec.attach}
         for function in obj.functions:

@@ -14,6 +14,7 @@ from typing import Literal, Protocol
 from exporter.ebpf import budget, libbpf
 from exporter.ebpf.events import EventBuffer, Sink
 from exporter.ebpf.hooks import HookReport
+from exporter.ebpf.libbpf_object import Object
 from exporter.ebpf.mapread import READABLE, Reader
 from exporter.ebpf.maps import AttachedFunction, BpfMap, MapInfo, MapRows
 from exporter.errors import BpfError
@@ -92,7 +93,7 @@ class Held(Protocol):
 class HeldObject:
     """An object in libbpf's hands (Held)."""
 
-    def __init__(self, lib: libbpf.Libbpf, obj: libbpf.Object, attached: Sequence[str]) -> None:
+    def __init__(self, lib: libbpf.Libbpf, obj: Object, attached: Sequence[str]) -> None:
         self._lib, self._object = lib, obj
         self.functions = [each for each in obj.functions if each.name in attached]
         self.maps = [each for each in obj.maps if not each.internal]

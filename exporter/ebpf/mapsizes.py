@@ -2,14 +2,15 @@
 
 from collections.abc import Mapping
 
-from exporter.ebpf import budget, libbpf
+from exporter.ebpf import budget
 from exporter.ebpf.layout import is_split_by_cpu
+from exporter.ebpf.libbpf_object import Object
 from exporter.ebpf.metricspec import CounterSpec, GaugeSpec
 from exporter.ebpf.spec import ProgramSpec
 
 
 def size_maps(
-    obj: libbpf.Object,
+    obj: Object,
     spec: ProgramSpec,
     max_entries: Mapping[str, int],
     possible_cpus: int,

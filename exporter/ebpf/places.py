@@ -9,6 +9,7 @@ import os
 import socket
 
 from exporter.ebpf import libbpf
+from exporter.ebpf.libbpf_object import Function, Object
 from exporter.ebpf.spec import AttachSpec
 from exporter.errors import BpfError
 from exporter.hostfs import HostFs
@@ -35,7 +36,7 @@ def interface_of(section: str) -> str | None:
 
 
 def attach_to_places(
-    obj: libbpf.Object, function: libbpf.Function, spec: AttachSpec | None, host: HostFs
+    obj: Object, function: Function, spec: AttachSpec | None, host: HostFs
 ) -> None:
     """Raises LibbpfError where the kernel refuses, BpfError where there is no place for it."""
     kind = kind_of(function.section)
@@ -59,11 +60,11 @@ def attach_to_places(
             _attach_tcx(obj, function, index, spec.direction if spec else "ingress")
 
 
-def _nowhere(function: libbpf.Function, what: str) -> str:
+def _nowhere(function: Function, what: str) -> str:
     return f"nothing says where to attach it: name {what} for {function.name} under `attach`"
 
 
-def _attach_xdp(obj: libbpf.Object, function: libbpf.Function, name: str, index: int) -> None:
+def _attach_xdp(obj: Object, function: Function, name: str, index: int) -> None:
     try:
         obj.keep(function.attach_xdp(index))
     except libbpf.LibbpfError as error:
@@ -72,7 +73,7 @@ def _attach_xdp(obj: libbpf.Object, function: libbpf.Function, name: str, index:
         raise
 
 
-def _attach_tcx(obj: libbpf.Object, function: libbpf.Function, index: int, direction: str) -> None:
+def _attach_tcx(obj: Object, function: Function, index: int, direction: str) -> None:
     try:
         obj.keep_fd(function.create_link(index, _TCX[direction]))
     except libbpf.LibbpfError as error:
@@ -81,9 +82,7 @@ def _attach_tcx(obj: libbpf.Object, function: libbpf.Function, index: int, direc
         raise
 
 
-def _attach_to_cgroup(
-    obj: libbpf.Object, function: libbpf.Function, path: str, host: HostFs
-) -> None:
+def _attach_to_cgroup(obj: Object, function: Function, path: str, host: HostFs) -> None:
     usual = "/sys/fs/cgroup"
     inside = path == usual or path.startswith(usual + "/")
     below = path[len(usual) :].lstrip("/")

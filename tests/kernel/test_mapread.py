@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from exporter.ebpf import libbpf
+from exporter.ebpf.libbpf_object import Object
 from exporter.ebpf.loaded import KernelMap, Lifetime
 from exporter.ebpf.mapread import BatchReader
 from exporter.errors import BpfError
@@ -17,7 +18,7 @@ pytestmark = pytest.mark.bpf
 class OpenMaps:
     """The test program's maps, loaded, to be filled and read."""
 
-    def __init__(self, lib: libbpf.Libbpf, obj: libbpf.Object) -> None:
+    def __init__(self, lib: libbpf.Libbpf, obj: Object) -> None:
         self._lib = lib
         self.cpus = lib.possible_cpus()
         self._maps = {each.name: each for each in obj.maps}
@@ -35,7 +36,7 @@ class OpenMaps:
 
 @pytest.fixture
 def maps(lib: libbpf.Libbpf, compiled: Path) -> Iterator[OpenMaps]:
-    obj = libbpf.Object(lib, "maps", (compiled / "maps.bpf.o").read_bytes())
+    obj = Object(lib, "maps", (compiled / "maps.bpf.o").read_bytes())
     obj.load()
     yield OpenMaps(lib, obj)
     obj.close()
