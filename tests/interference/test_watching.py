@@ -16,7 +16,7 @@ from exporter.interference.watching import STATES, Kept, Watching
 from exporter.testing import FakeClock
 from exporter.usage.history import History
 from exporter.usage.series import Series, Source
-from tests.interference.test_roster import KnownNames, node, roster
+from tests.interference.test_roster import OFFLINE, ONLINE, KnownNames, node, roster
 from tests.usage.cgroup_trees import remove
 
 LOAD = Series("node.load.1m", "gauge")
@@ -81,9 +81,8 @@ def test_of_pods_that_are_gone_nothing_is_remembered(machine: Machine) -> None:
     machine.seconds(3)
     before = len(machine.watching.names)
     assert before == 2
-    for name in ("cpu,cpuacct", "memory", "blkio", "pids"):
-        for pod in (machine.host.cgroup / name / "kubepods").glob("*/pod*"):
-            remove(pod)
+    for path in (ONLINE, OFFLINE):
+        remove(machine.host, path)
     machine.seconds(30)
     assert len(machine.watching.names) == 1
 
