@@ -17,8 +17,9 @@ from uuid import uuid4
 
 from exporter.host.mounts import cgroup_mounts
 from exporter.hostfs import HostFs
+from tests.peers import PROGRAMS, environment
 
-STRESS = Path(__file__).parents[2] / ".cache/peers/usr/bin/stress-ng"
+STRESS = PROGRAMS / "stress-ng"
 PINNED = ("taskset", "--cpu-list", "0")
 """All of a rig on one CPU: whatever else the machine does, they are in each other's way."""
 _GONE_SECONDS = 10.0
@@ -68,7 +69,7 @@ class Rig:
             ["sh", "-c", f'{enter} && exec "$@"', "sh", *command],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            env={**os.environ, "LD_LIBRARY_PATH": _libraries()},
+            env=environment(),
             start_new_session=True,
         )
         self._running.append(process)
@@ -115,12 +116,6 @@ def _remove(folder: Path, until: float) -> None:
             if time.monotonic() > until:
                 raise
             time.sleep(0.02)
-
-
-def _libraries() -> str:
-    return os.pathsep.join(
-        str(each) for each in (STRESS.parents[1] / "lib").glob("*-linux-gnu*") if each.is_dir()
-    )
 
 
 @contextmanager
