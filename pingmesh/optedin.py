@@ -11,7 +11,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from pingmesh.topology import Member, Rack, RackId, Ties, place_of
+from pingmesh.hashing import place_of
+from pingmesh.topology import Member, Rack, RackId, Ties
 
 SLACK = 1.25
 """How many times the average a prober may have."""

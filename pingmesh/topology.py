@@ -10,14 +10,15 @@ prober as long as there is room for one. Knows no file, no HTTP, no pinglist's s
 import hashlib
 import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import NamedTuple
+
+from pingmesh.hashing import jump, place_of, words_of
 
 MOST_SLOTS = 512
 """Slots of a rack. What a rack has beyond that probes from a slot that another holds, and is
 probed by its own rack only."""
 MOST_BETWEEN_ZONES = 8
-_MASK = (1 << 64) - 1
 
 
 class RackId(NamedTuple):
@@ -105,7 +106,7 @@ class Rack:
         """Slot after slot takes the member that hashes highest for it of those that are left: who
         leaves is replaced by somebody from a later slot, and so on, ln(n) moves on average."""
         count = min(len(self.members), MOST_SLOTS)
-        words = (_words(each.name, count) for each in self.members)
+        words = (words_of(each.name, count) for each in self.members)
         columns = list(zip(*words, strict=True))
         free = list(range(len(self.members)))
         taken = []
@@ -128,7 +129,7 @@ class Rack:
         that stays the same while the rack grows and shrinks."""
         tie = self._at.get(slot)
         if tie is None:
-            here = slot if slot < len(self.slots) else _jump(slot, len(self.slots))
+            here = slot if slot < len(self.slots) else jump(slot, len(self.slots))
             tie = self._at[slot] = Ties(self.id, (self.slots[here],))
         return tie
 
@@ -319,7 +320,7 @@ def _scatter(own: RackId, racks: Sequence[RackId], slots: int, few: int) -> list
         digest.update(_key(id_).encode())
         taken: list[int] = []
         for number in struct.unpack(f">{few}Q", digest.digest()) if few else ():
-            slot = _jump(number, slots)
+            slot = jump(number, slots)
             while slot in taken:
                 slot = (slot + 1) % slots
             taken.append(slot)
@@ -327,28 +328,5 @@ def _scatter(own: RackId, racks: Sequence[RackId], slots: int, few: int) -> list
     return scattered
 
 
-@lru_cache(maxsize=65536)
-def _jump(key: int, count: int) -> int:
-    """0..count-1; for count+1 another for one key in count+1 only (Lamping and Veach, "A fast,
-    minimal memory, consistent hash algorithm", 2014)."""
-    found, ahead = -1, 0
-    while ahead < count:
-        found = ahead
-        key = (key * 2862933555777941757 + 1) & _MASK
-        ahead = int((found + 1) * ((1 << 31) / ((key >> 33) + 1)))
-    return found
-
-
 def _key(id_: RackId) -> str:
     return f"{id_.zone}\0{id_.rack}"
-
-
-def place_of(name: str) -> int:
-    """Where it stands among others: a hash of 64 bits that is the same everywhere."""
-    return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest())
-
-
-def _words(name: str, count: int) -> tuple[int, ...]:
-    """`count` numbers of 32 bits; more of them begin with the same (SHAKE is extendable)."""
-    digest = hashlib.shake_128(name.encode()).digest(4 * count)
-    return struct.unpack(f">{count}I", digest)

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, cast
 from exporter.web.tls import Secure, names_of
 
 if TYPE_CHECKING:
-    from exporter.web.connections import Connection, Connections
+    from exporter.web.connection import Connection
+    from exporter.web.connections import Connections
 
 WRITE_BUFFER_BYTES = 64 * 1024
 """As asyncio has it without TLS; with TLS its default would be eight times that."""
