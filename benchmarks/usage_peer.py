@@ -194,7 +194,7 @@ def under_load(agent: Agent, binary: str, load: int) -> tuple[str, ...]:
         gauges.append(gauge)
         hands.append(100.0 * (busy_then - busy) / (total_then - total))
     apart = max(abs(a - b) for a, b in zip(gauges, hands, strict=True))
-    goal, holds = at_most(apart, 1, "points")
+    goal, holds = at_most(apart, 1, "point")
     return (
         f"stress-ng at {load} %: gauge, /proc/stat by hand ({LOAD_TICKS} ticks)",
         f"{fmean(gauges):.2f} %, {fmean(hands):.2f} %, apart by {apart:.2f} at most",
