@@ -10,17 +10,8 @@ from typing import Literal, NamedTuple
 from msgspec import Struct
 
 from pingmesh.controller_config import Thresholds
-from pingmesh.mesh import (
-    WHOLE,
-    Cell,
-    Matrix,
-    Report,
-    Row,
-    node_matrix,
-    rack_matrix,
-    rows,
-    zone_matrix,
-)
+from pingmesh.mesh import Report, Row, rows
+from pingmesh.mesh_matrix import WHOLE, Cell, Matrix, node_matrix, rack_matrix, zone_matrix
 from pingmesh.patterns import Fault, Votes, faults, slow_faults, votes
 from pingmesh.topology import Member, RackId, Topology
 

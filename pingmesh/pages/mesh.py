@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 
 from exporter.pages.section import Link
 from exporter.pages.template import render
-from pingmesh.mesh import Cell, Matrix
+from pingmesh.mesh_matrix import Cell, Matrix
 from pingmesh.mesh_reading import Reading
 from pingmesh.pages.pair import WORDS
 from pingmesh.topology import RackId
@@ -70,17 +70,16 @@ class Asking(NamedTuple):
     row: str | None = None
     column: str | None = None
 
-    @property
-    def offset(self) -> tuple[int, int]:
-        """The first source and target that are shown. Raises NoSuchPlace."""
-        return _number("row", self.row), _number("column", self.column)
+    def within(self, sources: int, targets: int) -> tuple[int, int]:
+        """The first source and target that are shown, of so many. Raises NoSuchPlace."""
+        return _number("row", self.row, sources), _number("column", self.column, targets)
 
 
-def _number(name: str, text: str | None) -> int:
+def _number(name: str, text: str | None, count: int) -> int:
     if text is None:
         return 0
-    if not (text.isdecimal() and len(text) < 8):
-        raise NoSuchPlace(f"{name}: got {text!r}, want a number")
+    if not (text.isdecimal() and len(text) < 8 and int(text) < count):
+        raise NoSuchPlace(f"{name}: got {text!r}, want a number under {count}")
     return int(text)
 
 
@@ -89,11 +88,11 @@ def choose(reading: Reading, asking: Asking) -> tuple[Matrix, Sheet]:
     ids = {str(id_): id_ for id_ in sorted(reading.topology.racks)}
     if asking.rack is not None or asking.to is not None:
         source, target = _known(ids, asking.rack), _known(ids, asking.to)
-        row, column = asking.offset
-        down, across = slice(row, row + MOST), slice(column, column + MOST)
-        matrix = reading.nodes(source, target, down, across)
         racks = reading.topology.racks
         counts = len(racks[source].members), len(racks[target].members)
+        row, column = asking.within(*counts)
+        down, across = slice(row, row + MOST), slice(column, column + MOST)
+        matrix = reading.nodes(source, target, down, across)
         up = ""
         if len(ids) > MOST_RACKS:
             up = "?" + urlencode({"zone": source.zone, "to_zone": target.zone})
@@ -164,8 +163,8 @@ def _part(reading: Reading, source: str, target: str) -> Matrix:
 
 def _cut(title: str, matrix: Matrix, further: str, asking: Asking, up: str = "") -> Sheet:
     """As much of it as a page holds."""
-    row, column = asking.offset
     targets = matrix.targets or matrix.names
+    row, column = asking.within(len(matrix.names), len(targets))
     part = Matrix(
         matrix.names[row : row + MOST],
         tuple(line[column : column + MOST] for line in matrix.cells[row : row + MOST]),
@@ -176,7 +175,7 @@ def _cut(title: str, matrix: Matrix, further: str, asking: Asking, up: str = "")
 
 
 def _turns(asking: Asking, sources: int, targets: int) -> tuple[Link, ...]:
-    row, column = asking.offset
+    row, column = asking.within(sources, targets)
     steps = (
         ("sources", row - MOST, column, sources),
         ("sources", row + MOST, column, sources),

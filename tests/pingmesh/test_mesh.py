@@ -5,18 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pingmesh.controller_config import Level, Thresholds
-from pingmesh.mesh import (
-    Cell,
-    Report,
-    Tally,
-    merged,
-    node_matrix,
-    over,
-    p99,
-    rack_matrix,
-    rows,
-    wilson_lower,
-)
+from pingmesh.mesh import Report, Tally, merged, over, p99, rows, wilson_lower
+from pingmesh.mesh_matrix import Cell, node_matrix, rack_matrix
 from pingmesh.topology import Member, RackId, Topology
 from tests.pingmesh.confusion import members
 
