@@ -5,7 +5,6 @@ asked. Secrets are never part of a message. Knows no HTTP client.
 """
 
 import base64
-import binascii
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -117,8 +116,7 @@ class _Cluster(Struct, frozen=True, rename="kebab"):
 
     def problem(self) -> str:
         """Why it cannot be used, "" where it can."""
-        parts = urlsplit(self.server)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        if not _is_address(self.server):
             return f"server: no address, got {self.server}, want https://HOST:PORT"
         return (
             f"proxy-url: a proxy is not supported, got {self.proxy_url}" if self.proxy_url else ""
@@ -231,7 +229,7 @@ def read_kubeconfig(path: Path) -> Access:
         if data:  # which takes precedence, as kubeconfig's reference says
             try:
                 return Material(data=base64.b64decode(data, validate=True))
-            except binascii.Error:
+            except ValueError:  # binascii.Error, or no ASCII
                 raise KernmeshError(f"{path}: {key}-data: is not base64") from None
         return _readable(path, key, file) if file else None
 
@@ -255,6 +253,14 @@ def read_kubeconfig(path: Path) -> Access:
     )
 
 
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.hostname)
+
+
 def _unknown(path: Path, key: str, name: str, known: Mapping[str, object]) -> NoReturn:
     there = ", ".join(sorted(known)) or "none"
     raise KernmeshError(f"{path}: {key}: nothing of that name, got {name}, there are: {there}")
@@ -266,4 +272,6 @@ def _readable(path: Path, key: str, file: str) -> Material:
         full.open("rb").close()
     except OSError as error:
         raise KernmeshError(f"{path}: {key}: {full}: cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise KernmeshError(f"{path}: {key}: {full}: is no path: {error}") from error
     return Material(full)

@@ -116,6 +116,15 @@ def test_certificates_come_as_files_beside_it_or_in_it(tmp_path: Path) -> None:
             {"cluster": CLUSTER | {"certificate-authority-data": "%%"}},
             "certificate-authority-data: is not base64",
         ),
+        (
+            {"cluster": CLUSTER | {"certificate-authority-data": "é"}},
+            "certificate-authority-data: is not base64",
+        ),
+        ({"cluster": {"server": "http://["}}, "no address, got http://[, want https://HOST:PORT"),
+        (
+            {"user": {"client-certificate-data": "YQ==", "client-key": "a\0b"}},
+            "client-key: {folder}/a\\x00b: is no path: embedded null byte",
+        ),
         ({"user": {"tokenFile": "t"}}, "tokenFile: {folder}/t: cannot be read: No such file"),
         ({"user": {"exec": {"command": "aws"}}}, "exec: is a way to log in that is not supported"),
         ({"user": {"auth-provider": {"name": "gcp"}}}, "auth-provider: is a way to log in"),
