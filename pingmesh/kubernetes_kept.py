@@ -8,7 +8,7 @@ import logging
 from pathlib import Path
 from typing import NamedTuple
 
-from msgspec import MsgspecError, json
+from msgspec import json
 
 from exporter.wholefile import replace_whole
 from pingmesh.kubernetes_objects import NodeSeen, PodSeen
@@ -38,7 +38,7 @@ def load_kept(path: Path, asked: str) -> Kept | None:
         kept = json.decode(body, type=Kept)
     except FileNotFoundError:
         return None
-    except (OSError, MsgspecError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         log.warning("%s: kept members are not used: %s", path, error)
         return None
     if kept.asked != asked:

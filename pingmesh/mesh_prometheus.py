@@ -6,6 +6,7 @@ label, which holds a name or an address, with a port or without.
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from typing import TypedDict
 
 from exporter.errors import KernmeshError
@@ -14,7 +15,18 @@ from exporter.threads import in_thread
 from pingmesh.controller_config import MeshConfig
 from pingmesh.mesh import Report, Tally
 from pingmesh.mesh_client import make_client
-from pingmesh.mesh_results import FAIL, LOST, PROBES, RTT, STAMP, Asked, Labels, rack_of, recent_of
+from pingmesh.mesh_results import (
+    FAIL,
+    LOST,
+    PROBES,
+    RTT,
+    STAMP,
+    Asked,
+    Labels,
+    is_count,
+    rack_of,
+    recent_of,
+)
 from pingmesh.mesh_scrapes import EMPTY, between, packed
 from pingmesh.topology import RackId
 
@@ -88,7 +100,7 @@ class Prometheus:
             return [(each["metric"], float(each["value"][1])) for each in found["data"]["result"]]
         except KernmeshError as error:
             raise KernmeshError(f"{where}: {error}") from error
-        except (msgspec.MsgspecError, ValueError) as error:
+        except (ValueError, RecursionError) as error:
             raise KernmeshError(f"{where}: no answer of Prometheus: {error}") from error
 
     async def close(self) -> None:
@@ -116,7 +128,7 @@ def gathered(
     ) -> Iterator[tuple[str, RackId | None, Labels, float]]:
         for labels, value in rows:
             agent = agents.get(_host(labels.get(label, "")))
-            if agent is not None and value >= 0:  # no NaN
+            if agent is not None and is_count(value):
                 yield agent, rack_of(labels, asked), labels, value
 
     def tallied(
@@ -135,7 +147,8 @@ def gathered(
 
     bounds: dict[tuple[str, RackId | None], dict[float, float]] = {}
     for agent, rack, labels, value in known(slow):
-        bounds.setdefault((agent, rack), {})[float(labels.get("le", "inf"))] = value
+        with suppress(ValueError):  # no bound of a histogram
+            bounds.setdefault((agent, rack), {})[float(labels.get("le", "inf"))] = value
     rounds = {agent: int(value) for agent, _, _, value in known(scrapes)}
     failed: dict[str, dict[str, int]] = {}
     for agent, _, labels, value in known(failing):

@@ -14,6 +14,8 @@ PROBES, LOST, RTT = "pingmesh_probes_total", "pingmesh_lost_total", "pingmesh_rt
 FAIL, STAMP = "pingmesh_fail", "pingmesh_last_round_timestamp_seconds"
 NAMES = (PROBES, LOST, RTT, FAIL, STAMP)
 
+_MOST_COUNT = 2.0**64
+
 Labels = Mapping[str, str]
 
 
@@ -31,6 +33,12 @@ def rack_of(labels: Labels, asked: Asked) -> RackId | None:
     if labels.get("probe", asked.probe) != asked.probe:
         return None
     return asked.racks.get((labels.get("target_zone", ""), labels.get("target_rack", "")))
+
+
+def is_count(value: float) -> bool:
+    """Whether a counter may say so: no NaN, nothing below 0 or beyond 64 bits. One agent that says
+    +Inf must not be in everybody's sums."""
+    return 0 <= value < _MOST_COUNT
 
 
 def recent_of(config: MeshConfig) -> float:

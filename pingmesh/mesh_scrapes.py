@@ -13,7 +13,17 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from pingmesh.mesh import Report, Tally
-from pingmesh.mesh_results import FAIL, NAMES, PROBES, RTT, STAMP, Asked, Labels, rack_of
+from pingmesh.mesh_results import (
+    FAIL,
+    NAMES,
+    PROBES,
+    RTT,
+    STAMP,
+    Asked,
+    Labels,
+    is_count,
+    rack_of,
+)
 from pingmesh.topology import RackId
 
 _LINE = re.compile(r"([a-z_]+)\{(.*)\} (\S+)$")
@@ -76,7 +86,7 @@ def snapshot(text: str, at: float, asked: Asked) -> Snapshot:
             bound = float(labels.get("le", "inf"))
         except ValueError:
             continue
-        if rack is None or not value >= 0:
+        if rack is None or not is_count(value):
             continue
         if name == RTT:
             of_rack = buckets.setdefault(rack, {})

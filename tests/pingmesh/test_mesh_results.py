@@ -101,6 +101,8 @@ def test_an_agent_that_stopped_probing_has_no_rack_to_speak_of() -> None:
         f'{PROBES}{{target_zone="z",target_rack="nowhere",probe="icmp"}} 5',
         f'{PROBES}{{target_zone="z",target_rack="r1",probe="http"}} 5',
         f'{PROBES}{{target_zone="z",target_rack="r1",probe="icmp"}} NaN',
+        f'{PROBES}{{target_zone="z",target_rack="r1",probe="icmp"}} +Inf',
+        f'{PROBES}{{target_zone="z",target_rack="r1",probe="icmp"}} 1e300',
         f'{PROBES}{{target_zone="z",target_rack="r1",probe="icmp"}} -5',
         f'{PROBES}{{target_zone="z",target_rack="r1",probe="icmp"}} five',
         f'{RTT}{{target_zone="z",target_rack="r1",le="x",probe="icmp"}} 5',
@@ -251,7 +253,8 @@ def test_prometheus_is_asked_for_increases_by_agent_and_rack(instance: str) -> N
     def answer(path: str, body: bytes) -> tuple[int, bytes]:
         [query] = parse_qs(body.decode())["query"]
         if RTT in query:
-            return 200, vector((where | {"le": "0.001"}, "50"), (where | {"le": "+Inf"}, "58"))
+            bounds = (("0.001", "50"), ("+Inf", "58"), ("much", "60"))
+            return 200, vector(*((where | {"le": bound}, count) for bound, count in bounds))
         if FAIL in query:
             return 200, vector(({"instance": instance, "target": "10.0.0.1", "tor": "t"}, "2"))
         if STAMP in query:
@@ -264,7 +267,8 @@ def test_prometheus_is_asked_for_increases_by_agent_and_rack(instance: str) -> N
             "sum by(instance,target_zone,target_rack)"
             '(increase(pingmesh_probes_total{probe="icmp"}[600s]))'
         )
-        return 200, vector((where, "60"), (where | {"instance": "stranger"}, "9"), (where, "NaN"))
+        rows = [(where, each) for each in ("60", "NaN", "+Inf", "-1")]
+        return 200, vector(*rows, (where | {"instance": "stranger"}, "9"))
 
     async def once(url: str) -> Any:
         source = Prometheus(url, MeshConfig(prometheus=HttpUrl(url)))
@@ -291,6 +295,8 @@ def test_prometheus_is_asked_for_increases_by_agent_and_rack(instance: str) -> N
             b'{"status":"success","data":{"result":[{"metric":{},"value":[1,"much"]}]}}',
             "no answer of Prometheus",
         ),
+        (200, b'{"a":' + b"[" * 5000, "no answer of Prometheus"),
+        (200, b'{"data":{"result":[{"metric":{"a":"\xff"}}]}}', "no answer of Prometheus"),
         (302, b"", "HTTP 302"),
     ],
 )
