@@ -5,6 +5,7 @@ was removed and made anew has another inode (kernfs never uses one twice within 
 """
 
 import os
+import resource
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -18,8 +19,19 @@ _SEARCH_DEPTH = 4  # docker/<id>/kubelet.slice/kubelet-kubepods.slice: a node in
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
+_MOST_DESCRIPTORS = 65_536
+
+
 class NotAllowed(Exception):
     """Its text says what of the request may not be, in one line."""
+
+
+def allow_descriptors() -> None:
+    """As many as this process may have: all cgroups of a request are open at once, and the usual
+    limit (1,024) is lower than what one may ask for."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MOST_DESCRIPTORS if most == resource.RLIM_INFINITY else min(most, _MOST_DESCRIPTORS)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
 
 
 class Hierarchy(NamedTuple):

@@ -206,8 +206,12 @@ class Force:
                     if not known and (cores is None or cores <= request.limits["cores"]):
                         continue
                 found = self._one(inner, request, notes)
-            except (OSError, NotAllowed, knobs.Unfit):
-                continue  # gone meanwhile
+            except (NotAllowed, knobs.Unfit):
+                continue  # gone meanwhile, its files first
+            except OSError as error:
+                if error.errno in GONE:
+                    continue
+                raise
             if found is not None:
                 yield found
 

@@ -12,7 +12,7 @@ import time
 
 from msgspec.structs import replace
 
-from exporter.actuator.cgroups import NotAllowed, Roots, hierarchies
+from exporter.actuator.cgroups import NotAllowed, Roots, allow_descriptors, hierarchies
 from exporter.actuator.commands import Commands
 from exporter.actuator.force import Force
 from exporter.actuator.journal import Journal, JournalError, boot_id
@@ -62,6 +62,7 @@ class Worker:
         self._no_journal = ""
 
     def serve(self) -> None:
+        allow_descriptors()
         wake, waker = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
         for number in (signal.SIGINT, signal.SIGHUP):

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import resource
 from collections.abc import Callable
 from pathlib import Path
 
@@ -257,6 +258,24 @@ def test_a_cgroup_that_goes_while_all_below_are_set_hides_none_of_the_others(
     there = make(machine.folder, f"{ROOT}/there", files)
     assert machine.force().set(ask(knob="io", rbps=1e6)).changes
     assert (there / "blkio.throttle.read_bps_device").read_text() == "254:0 1000000\n"
+
+
+def test_where_not_all_can_be_opened_at_once_nothing_is_changed_and_that_is_said(
+    tmp_path: Path,
+) -> None:
+    files = {**V1_CPU, "cpu.cfs_quota_us": "180000"}
+    machine = Machine(tmp_path, 1)
+    for number in range(100):
+        inner = make(machine.folder, f"{ROOT}/{number:03}", files)
+    force, before = machine.force(), machine.values_of_all(inner)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (64, hard))
+    try:
+        with pytest.raises(OSError, match="Too many open files"):
+            force.set(ask(cores=1))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert machine.values_of_all(inner) == before
 
 
 def test_no_number_of_runs_makes_the_journal_grow_without_bound(tmp_path: Path) -> None:
