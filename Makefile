@@ -16,7 +16,7 @@ TEST_PACKAGES := openssl bpftool util-linux procps binutils gcc libc6-dev iprout
 # To test on other kernels: emulated machines and what their root file systems are made of.
 QEMU_PACKAGES := qemu-system-x86 busybox-static xz-utils e2fsprogs iproute2
 
-.PHONY: help setup version run test test-image test-wheel manifests sbom audit test-cluster test-qemu test-qemu-bcc qemu-packages packages test-packages bpf format lint types unit bench experiment lock clean
+.PHONY: help setup version run test test-image test-wheel manifests sbom audit test-cluster test-qemu test-qemu-bcc qemu-packages packages test-packages bpf format lint types unit bench experiment soak lock clean
 
 help:
 	@echo 'make run    set up and start the agent in the foreground (root: everything; else: what needs no root)'
@@ -31,6 +31,7 @@ help:
 	@echo 'make sbom   what a release is made of, with licences, into dist/'
 	@echo 'make bench  the tables of speed and size, each with its goal (an hour, root)'
 	@echo 'make experiment  who notices interference, how soon, and what helps (half an hour, root)'
+	@echo 'make soak   everything on, under load, with faults (MINUTES=30, root)'
 	@echo 'make setup  Debian packages, virtual environment, BPF objects; idempotent'
 	@echo 'make lock   resolve the dependencies anew into requirements/'
 	@echo 'make clean  remove what was built'
@@ -172,6 +173,11 @@ bench: setup test-packages $(VENV)/.installed-dev $(CACHE)/peers/.probers $(CACH
 # Half an hour and more, on a machine that does nothing else; goes on where it was broken off.
 experiment: setup $(VENV)/.installed-dev $(CACHE)/peers/.load $(CACHE)/peers/.servers
 	$(BIN)/python -m benchmarks interference $(EXPERIMENT_ARGUMENTS)
+
+# MINUTES of everything at once, with faults; SOAK_ARGUMENTS=--write puts it into docs/reliability.md.
+MINUTES ?= 30
+soak: setup test-packages $(VENV)/.installed-dev
+	$(BIN)/python -m benchmarks.soak --minutes $(MINUTES) $(SOAK_ARGUMENTS)
 
 test-wheel: setup $(VENV)/.installed-dev
 	$(call install_packages,debootstrap)
