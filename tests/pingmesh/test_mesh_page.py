@@ -267,7 +267,8 @@ def test_a_thousand_nodes_without_racks_are_shown_in_parts() -> None:
     assert "sources 901 to 960 of 1000" in page.text
 
 
-@pytest.mark.parametrize("text", ["x", "-1", "99999999", "²"])
-def test_an_offset_that_is_none_is_said(text: str) -> None:
-    with pytest.raises(NoSuchPlace, match="row: got"):
-        choose(unheard(1, 2, 1), Asking(rack="z0/r0", to="z0/r1", row=text))
+@pytest.mark.parametrize("text", ["x", "-1", "1", "99999999", "²"])
+@pytest.mark.parametrize("name", ["row", "column"])
+def test_an_offset_that_is_none_or_beyond_the_end_is_said(name: str, text: str) -> None:
+    with pytest.raises(NoSuchPlace, match=f"{name}: got"):
+        choose(unheard(1, 2, 1), Asking(rack="z0/r0", to="z0/r1", **{name: text}))
