@@ -52,6 +52,11 @@ class Event(NamedTuple):
     object: Object
 
 
+def map_of(value: Any) -> Object:
+    """Itself; {} for what is no map, null among it."""
+    return value if isinstance(value, dict) else {}
+
+
 class ApiError(KernmeshError):
     """The API refused, or did not answer. `status` is HTTP's, None where there was no whole answer
     (connection, time, TLS, garbage); `reason` as in a Status object ("Conflict", "Expired", …) or

@@ -13,7 +13,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, supp
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from msgspec import DecodeError, json
+from msgspec import json
 
 from exporter import __version__
 from exporter.clock import Clock
@@ -208,7 +208,7 @@ class Transport:
         with suppress(ApiError):  # the code says enough
             content = await _body(where, answer, MAX_ERROR_BYTES)
         said: Any = None
-        with suppress(DecodeError):
+        with suppress(ValueError, RecursionError):  # no JSON, no UTF-8, nested without end
             said = json.decode(content)
         if not isinstance(said, dict):
             text = content[:200].decode(errors="replace")
@@ -348,5 +348,5 @@ def _uncompressed(where: str, answer: "httpx.Response") -> None:
 def _decode(where: str, content: bytes | bytearray) -> Any:
     try:
         return json.decode(content)
-    except (DecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise ApiError(where, f"what was answered is no JSON: {error}") from error

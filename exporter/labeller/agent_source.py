@@ -149,7 +149,7 @@ class AgentSource:
             raise KernmeshError(f"/statistics: {first}")
         try:
             found = _STATISTICS.decode(first)
-        except (msgspec.DecodeError, RecursionError):
+        except (ValueError, RecursionError):
             raise KernmeshError("/statistics: no object of numbers") from None
         if not all(0 <= value <= 100 for value in found.values()):
             raise KernmeshError("/statistics: no percentages")
@@ -158,7 +158,7 @@ class AgentSource:
             if isinstance(answer, bytes):
                 try:
                     wants = _INTERFERENCE.decode(answer)
-                except (msgspec.DecodeError, RecursionError):
+                except (ValueError, RecursionError):
                     wants = None
             elif isinstance(answer, Reply) and answer.status == 404:
                 wants = _Interference()

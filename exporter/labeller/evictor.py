@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Literal
 
 from exporter.clock import Clock
-from exporter.kube.api import PODS, ApiError, KubeApi
+from exporter.kube.api import PODS, ApiError, KubeApi, map_of
 from exporter.kube.backoff import Backoff
 from exporter.labeller.agent_source import Request
 
@@ -87,12 +87,12 @@ class Evictor:
             return "refused", f": {request.namespace} is never evicted from"
         try:
             pod = await self._api.get(PODS, request.pod, request.namespace)
-            meta = pod.get("metadata", {})
+            meta, spec = (map_of(pod.get(key)) for key in ("metadata", "spec"))
             if meta.get("uid") != request.uid or meta.get("deletionTimestamp"):
                 return "gone", ""
-            if pod.get("spec", {}).get("nodeName") != node:
+            if spec.get("nodeName") != node:
                 return "refused", ": it is on another node"
-            if MIRROR in (meta.get("annotations") or {}):
+            if MIRROR in map_of(meta.get("annotations")):
                 return "refused", ": it is a static pod"
             grace = min(max(request.grace_seconds, 0), MOST_GRACE_SECONDS)
             if self._dry_run:

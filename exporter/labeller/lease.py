@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from exporter.clock import Clock
-from exporter.kube.api import LEASES, ApiError, KubeApi, Object
+from exporter.kube.api import LEASES, ApiError, KubeApi, Object, map_of
 
 Role = Literal["leader", "standby", "unsure"]
 """standby: another holds the lease, as far as is known; unsure: nobody is known to."""
@@ -107,8 +107,9 @@ class Lease:
         self._renewed_at = None
         try:
             found = await self._api.get(LEASES, self._name, self._namespace)
-            if found.get("spec", {}).get("holderIdentity") == self._identity:
-                spec = {**found["spec"], "holderIdentity": "", "leaseDurationSeconds": 1}
+            before = map_of(found.get("spec"))
+            if before.get("holderIdentity") == self._identity:
+                spec = {**before, "holderIdentity": "", "leaseDurationSeconds": 1}
                 spec["renewTime"] = _micro(self._clock.wall())
                 await self._put({**found, "spec": spec})
                 self.holder = ""
@@ -132,7 +133,7 @@ class Lease:
             self._taken(made, began)
             return
         self._observe(found)
-        spec = found.get("spec") or {}
+        spec = map_of(found.get("spec"))
         if self.holder not in ("", self._identity):
             if self._renewed_at is not None:
                 self._lost(self.holder)
@@ -162,7 +163,7 @@ class Lease:
         return await self._api.update(LEASES, self._name, lease, namespace=self._namespace)
 
     def _observe(self, found: Object) -> None:
-        spec = found.get("spec") or {}
+        spec = map_of(found.get("spec"))
         if spec != self._seen:
             self._seen, self._seen_at = spec, self._clock.monotonic()
         self.holder = str(spec.get("holderIdentity") or "")

@@ -146,7 +146,7 @@ class PromSource:
             data = msgspec.json.decode(body, type=_Answer)["data"]
         except KernmeshError as error:
             raise KernmeshError(f"{url}: {error}") from error
-        except msgspec.MsgspecError as error:
+        except (ValueError, RecursionError) as error:
             raise KernmeshError(f"{url}: no instant vector of Prometheus: {error}") from error
         if data["resultType"] != "vector":
             raise KernmeshError(f"the answer is a {data['resultType']}, want an instant vector")

@@ -7,7 +7,7 @@ https://kubernetes.io/docs/reference/using-api/server-side-apply/ (below: SSA).
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
-from exporter.kube.api import Object
+from exporter.kube.api import Object, map_of
 from exporter.pressure.marks import CONDITION, CONTROL_PLANE, LEGACY_KEY, Condition, Marks
 
 UNKNOWN_OWNER = "somebody"
@@ -52,8 +52,8 @@ class Standing(NamedTuple):
 
 def look(node: Object, manager: str, marks: Marks, names: Collection[str] = ()) -> Standing:
     """`names` are annotations beside the heartbeat that may be written."""
-    meta, status = _map(node.get("metadata")), _map(node.get("status"))
-    present = {"label": _map(meta.get("labels")), "annotation": _map(meta.get("annotations"))}
+    meta, status = map_of(node.get("metadata")), map_of(node.get("status"))
+    present = {"label": map_of(meta.get("labels")), "annotation": map_of(meta.get("annotations"))}
     ours, others = _owners(meta.get("managedFields"), manager)
 
     def kept(kind: Literal["label", "annotation"]) -> dict[str, str]:
@@ -71,7 +71,7 @@ def look(node: Object, manager: str, marks: Marks, names: Collection[str] = ()) 
     there += [Field("annotation", key) for key in annotations]
     if condition is not None:
         there.append(Field("condition", CONDITION))
-    spec = _map(node.get("spec"))
+    spec = map_of(node.get("spec"))
     return Standing(
         str(meta.get("name", "")),
         str(meta.get("uid", "")),
@@ -106,12 +106,12 @@ def _owners(entries: Any, manager: str) -> tuple[set[Field], dict[Field, str]]:
 def _fields(fields: Any) -> Iterator[Field]:
     """FieldsV1: "f:<name>" is a field, 'k:{"type":"x"}' the item of a list with that key
     (docs/reference/kubernetes-api/common-definitions/object-meta)."""
-    meta = _map(_map(fields).get("f:metadata"))
-    for key in _map(meta.get("f:labels")):
+    meta = map_of(map_of(fields).get("f:metadata"))
+    for key in map_of(meta.get("f:labels")):
         yield Field("label", key.removeprefix("f:"))
-    for key in _map(meta.get("f:annotations")):
+    for key in map_of(meta.get("f:annotations")):
         yield Field("annotation", key.removeprefix("f:"))
-    conditions = _map(_map(_map(fields).get("f:status")).get("f:conditions"))
+    conditions = map_of(map_of(map_of(fields).get("f:status")).get("f:conditions"))
     if f'k:{{"type":"{CONDITION}"}}' in conditions:
         yield Field("condition", CONDITION)
 
@@ -122,10 +122,6 @@ def _condition(conditions: Any) -> tuple[Condition | None, str]:
             found = Condition(*(each.get(name, "") for name in Condition._fields))
             return found, str(each.get("lastTransitionTime") or "")
     return None, ""
-
-
-def _map(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
 
 
 def _maps(value: Any) -> list[dict[str, Any]]:

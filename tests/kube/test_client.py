@@ -46,6 +46,9 @@ from tests.kube.asking import node, play, refusal
         (Fault("garbage", body=b"[1, 2]"), None, None, "what was answered is no object", True),
         (Fault("garbage", body=b'{"a": 1}'), None, None, "what was answered is no list", True),
         (Fault("garbage", body=b"[" * 100_000), None, None, "no JSON", True),
+        (Fault("garbage", body=b'{"a": "\xff"}'), None, None, "no JSON", True),
+        (Fault("text", 500, body=b"[" * 9_000), 500, None, "HTTP 500: [[[", True),
+        (Fault("text", 500, body=b'{"a": "\xff\x1b"}'), 500, None, 'HTTP 500: {"a": "\ufffd', True),
         (Fault("endless"), None, None, "longer than 1048576 bytes", True),
     ],
 )
@@ -295,11 +298,7 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def secured(folder: Path) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(folder / "server.crt", folder / "server.key")
-    context.load_verify_locations(folder / "client.crt")
-    context.verify_mode = ssl.CERT_REQUIRED
-    return context
+    return for_server(Pair(folder / "server.crt", folder / "server.key"), folder / "client.crt")
 
 
 def test_the_ca_and_the_client_s_certificate_count_from_files_and_from_memory(

@@ -70,6 +70,8 @@ def test_an_empty_answer_is_an_agent_that_has_no_sample_yet() -> None:
         (as_json({}), 0.0),
         (http(b"not found", 404), 0.0),
         (http(b"garbage"), None),
+        (http(b'{"evictions": [{"pod": "\xff"}]}'), None),
+        (http(b'{"findings": ' + b"[" * 5000), None),
         (http(b"{}", 503), None),
     ],
 )

@@ -1,5 +1,6 @@
 """Evictions on request: whose pod, how often, and whose no counts."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -133,3 +134,32 @@ def test_agents_requests_are_served_only_if_that_is_wanted(
         assert (server.object("pods", "a", "batch") is None) is enabled
 
     central(server, test, evictions=EvictConfig(enabled=enabled, cooldown=Duration("1s")))
+
+
+@pytest.mark.parametrize("found", [{}, {"metadata": None, "spec": 1}, {"metadata": [], "spec": []}])
+def test_what_is_no_pod_is_not_evicted(found: dict[str, Any]) -> None:
+    class Api:
+        async def get(self, *_: object) -> dict[str, Any]:
+            return found
+
+    async def test() -> None:
+        api: Any = Api()
+        one = evictor(api, FakeClock())
+        await one.serve(asks("p", "u"))
+        assert one.counts["gone"] == 1
+
+    asyncio.run(test())
+
+
+def test_annotations_that_are_no_map_make_no_static_pod() -> None:
+    class Api:
+        async def get(self, *_: object) -> dict[str, Any]:
+            return {"metadata": {"uid": "u", "annotations": 7}, "spec": {"nodeName": "node-a"}}
+
+    async def test() -> None:
+        api: Any = Api()
+        one = evictor(api, FakeClock(), dry_run=True)
+        await one.serve(asks("p", "u"))
+        assert one.counts["dry_run"] == 1
+
+    asyncio.run(test())

@@ -1,5 +1,6 @@
 """Leader election on a test API server: one leads, whatever clocks and others do."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -186,3 +187,31 @@ def test_an_update_by_another_in_between_is_a_conflict_and_no_lead(server: ApiSe
         assert raised.value.conflict
 
     two(server, test)
+
+
+@pytest.mark.parametrize("spec", [None, 7, [], "text"])
+def test_a_lease_without_a_spec_is_nobody_s_and_is_taken(spec: object) -> None:
+    class Api:
+        """Answers with such a lease until it is written."""
+
+        def __init__(self) -> None:
+            self.lease: dict[str, Any] = {"metadata": {"name": NAME}, "spec": spec}
+
+        async def get(self, *_: object) -> dict[str, Any]:
+            return self.lease
+
+        async def update(self, *found: Any, **_: object) -> dict[str, Any]:
+            self.lease = found[2]
+            return self.lease
+
+    async def test() -> None:
+        api: Any = Api()
+        lease = Lease(api, FakeClock(), PLACE, NAME, "a")
+        await lease.look()
+        assert lease.leads
+        api.lease["spec"] = spec
+        assert not await lease.confirm()
+        await lease.release()
+        assert lease.problem == ""
+
+    asyncio.run(test())
