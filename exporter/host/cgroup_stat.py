@@ -7,12 +7,14 @@ Kernel: Documentation/admin-guide/cgroup-v2.rst; cgroup-v1/ cpuacct, memory, blk
 pids.rst; kernel/sched/core.c cpu_cfs_stat_show() and cpu_extra_stat_show().
 """
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, TypeVar
 
 from exporter.errors import NoData
 from exporter.host.mounts import CgroupMount
 from exporter.host.open_files import Descriptors, Gone, OpenFiles, read_once
+
+T = TypeVar("T")
 
 _RESTING_READINGS = 6
 _Quota = tuple[int | None, int | None, float | None]
@@ -332,8 +334,20 @@ def _io_v2(text: bytes) -> tuple[int, int, int, int]:
 
 
 def read_limits(layout: Layout, path: str) -> Limits:
-    """The limits of the cgroup's own files; what is above it may limit it further."""
-    return Limits(_cpu_limit(layout, path), _memory_limit(layout, path), _io_limits(layout, path))
+    """The limits of the cgroup's own files; what is above it may limit it further. A text that
+    makes no sense costs that limit."""
+    return Limits(
+        _told(_cpu_limit, layout, path),
+        _told(_memory_limit, layout, path),
+        _told(_io_limits, layout, path) or (),
+    )
+
+
+def _told(limit: Callable[[Layout, str], T], layout: Layout, path: str) -> T | None:
+    try:
+        return limit(layout, path)
+    except (ValueError, ZeroDivisionError):
+        return None
 
 
 def _cpu_limit(layout: Layout, path: str) -> float | None:

@@ -4,11 +4,19 @@ from pathlib import Path
 
 import pytest
 
-from exporter.host.cgroup_stat import Usage, UsageReader, layout_of
+from exporter.host.cgroup_stat import (
+    IoLimit,
+    Limits,
+    Usage,
+    UsageReader,
+    layout_of,
+    read_limits,
+)
 from exporter.host.mounts import cgroup_mounts
 from exporter.host.open_files import Descriptors, Gone
 from tests.usage.cgroup_trees import Numbers, machine, put, remove
 
+IO = (IoLimit("8:0", "write", "bytes", 7),)
 BYTES, OPERATIONS = (
     "blkio.throttle.io_service_bytes_recursive",
     "blkio.throttle.io_serviced_recursive",
@@ -80,3 +88,35 @@ def test_of_a_cgroup_that_rests_what_changes_is_seen_within_six_readings(tmp_pat
     seen = reader.read()  # it has run
     assert (seen.cpu_seconds, seen.memory_bytes, seen.working_set_bytes) == (9.0, 6000, 5000)
     reader.close()
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "want"),
+    [
+        ("cpu.max", b"50000x 100000\n", Limits(None, 4096, IO)),
+        ("cpu.max", b"50000 0\n", Limits(None, 4096, IO)),
+        ("memory.max", b"\x044096\n", Limits(0.5, None, IO)),
+        ("io.max", b"8:0 wbps=1\xff\n", Limits(0.5, 4096, ())),
+        ("io.max", b"\n8:0 wbps=7\n", Limits(0.5, 4096, ())),
+        ("io.max", b"8:0 wbps=7#\n", Limits(0.5, 4096, ())),
+    ],
+)
+def test_a_limit_that_makes_no_sense_costs_no_other(
+    file: str, text: bytes, want: Limits, tmp_path: Path
+) -> None:
+    host = machine(tmp_path, "v2")
+    put(host, "v2", "a", Numbers(quota=50_000, memory_limit=4096, io_limit=7))
+    layout = layout_of(cgroup_mounts(host))
+    assert read_limits(layout, "a") == Limits(0.5, 4096, IO)
+    (host.cgroup / "a" / file).write_bytes(text)
+    assert read_limits(layout, "a") == want
+
+
+def test_v1_limits_that_make_no_sense_are_none(tmp_path: Path) -> None:
+    host = machine(tmp_path, "v1")
+    put(host, "v1", "a", Numbers(quota=50_000))
+    for name, text in (("cpu.cfs_period_us", "0\n"), ("cpu.cfs_period_us", "-\n")):
+        (host.cgroup / "cpu,cpuacct/a" / name).write_text(text)
+        assert read_limits(layout_of(cgroup_mounts(host)), "a").cpu_cores is None
+    (host.cgroup / "blkio/a/blkio.throttle.write_bps_device").write_text("8:0 1 2\n")
+    assert read_limits(layout_of(cgroup_mounts(host)), "a").io == ()
