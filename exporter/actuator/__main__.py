@@ -1,7 +1,8 @@
 """`python -m exporter.actuator FD`: keeps a worker at the socket FD until it ends in order.
 
 The keeper does nothing but start the worker anew when that was killed or crashed: the new one puts
-back first what the journal has. So an agent that has dropped its privileges still has an actuator.
+back first what the journal has. If the keeper is killed, the worker takes its place. So an agent
+that has let go of its privileges still has an actuator, which lets go of what it needs not itself.
 """
 
 import os
@@ -11,6 +12,7 @@ import sys
 import time
 from contextlib import suppress
 
+from exporter.actuator.confined import confine
 from exporter.actuator.protocol import MOST_BYTES, Start, read_start
 from exporter.actuator.worker import Worker
 
@@ -24,6 +26,7 @@ def main(argv: list[str]) -> int:
     if not told:  # whoever started it is gone already
         return 0
     start = read_start(told)
+    confine(start)
     wait = _SHORT_SECONDS
     while True:
         began = time.monotonic()
@@ -36,7 +39,8 @@ def main(argv: list[str]) -> int:
 
 
 def _one(start: Start, channel: socket.socket) -> bool:
-    """Whether the worker ended in order. Signals are the worker's to hear: it undoes."""
+    """Whether the worker ended in order; True in that itself, too. Signals are its to hear: it
+    undoes."""
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     pids: list[int] = []
@@ -50,11 +54,14 @@ def _one(start: Start, channel: socket.socket) -> bool:
 
     for number in (signal.SIGTERM, signal.SIGUSR1):
         signal.signal(number, forward)
+    keeper = os.pidfd_open(os.getpid())
     pid = os.fork()
     if pid == 0:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)  # until it has something to undo
-        Worker(start, channel).serve()
-        return True
+        in_order = Worker(start, channel, keeper).serve()
+        os.close(keeper)
+        return in_order  # False: now it is the keeper
+    os.close(keeper)
     pids.append(pid)
     for early in asked:  # that came before there was whom to tell
         os.kill(pid, early)

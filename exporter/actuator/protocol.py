@@ -29,13 +29,15 @@ class Start(Struct, frozen=True, forbid_unknown_fields=True):
     """The first datagram, once. `roots` are usage.offline.cgroups. With `pods` a request may also
     name a pod that stands elsewhere below kubepods, by its uid: that it is offline is then the
     agent's word (an annotation). `commands` may be run by their names. `jobs` may be moved into
-    cgroups of their own. `state_dir` None: no journal, and so nothing is ever changed."""
+    cgroups of their own. `state_dir` None: no journal, and so nothing is ever changed. `drop`: it
+    lets go of privileges that this does not take."""
 
     state_dir: str | None
     roots: tuple[Path, ...]
     pods: bool = False
     jobs: tuple[Name, ...] = ()
     commands: dict[Name, Annotated[tuple[Name, ...], Meta(min_length=1)]] = {}
+    drop: bool = False
     proc: str = "/proc"
     sys: str = "/sys"
     cgroup: str = "/sys/fs/cgroup"

@@ -27,6 +27,7 @@ def start_of(config: AgentConfig, host: HostFs = HostFs()) -> Start | None:  # n
         pods=usage.pods.names == "api" and bool(usage.offline.annotations),
         jobs=jobs,
         commands=interference.commands,
+        drop=config.privileges.drop,
         proc=str(host.proc),
         sys=str(host.sys),
         cgroup=str(host.cgroup),

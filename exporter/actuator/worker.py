@@ -46,10 +46,11 @@ def host_of(start: Start) -> HostFs:
 
 
 class Worker:
-    """`serve` until the socket closes or SIGTERM."""
+    """`serve` until the socket closes or SIGTERM, or nobody is left who would start another one."""
 
-    def __init__(self, start: Start, channel: socket.socket) -> None:
-        self._channel = channel
+    def __init__(self, start: Start, channel: socket.socket, keeper: int | None = None) -> None:
+        """`keeper` is a pidfd of the process that does that; None: this is not looked at."""
+        self._channel, self._keeper = channel, keeper
         mounts = cgroup_mounts(host_of(start))
         self._journal = Journal(start.state_dir, boot_id(start.proc))
         roots = Roots(start.roots, start.pods)
@@ -58,10 +59,12 @@ class Worker:
         self._selector = selectors.DefaultSelector()
         self._commands = Commands(start.commands, self._selector)
         self._expiries: dict[str, float] = {}
-        self._stop = self._undo_asked = False
+        self._stop = self._undo_asked = self._alone = False
         self._no_journal = ""
 
-    def serve(self) -> None:
+    def serve(self) -> bool:
+        """Whether it ended in order, with everything put back. False: its keeper was killed, and
+        this process can take its place; the next worker begins by putting everything back."""
         allow_descriptors()
         wake, waker = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
@@ -71,12 +74,16 @@ class Worker:
         signal.signal(signal.SIGUSR1, lambda *_: setattr(self, "_undo_asked", True))
         self._selector.register(wake, selectors.EVENT_READ, "signal")
         self._selector.register(self._channel, selectors.EVENT_READ, "request")
+        if self._keeper is not None:
+            self._selector.register(self._keeper, selectors.EVENT_READ, "keeper")
         self._answer(Answer(0, hello=True, notes=tuple(self._begin())))
         retry_at = time.monotonic() + _RETRY_SECONDS
-        while not self._stop:
+        while not self._stop and not self._alone:
             for key, _ in self._selector.select(self._wait(retry_at)):
                 if key.data == "signal":
                     os.read(wake, 512)
+                elif key.data == "keeper":
+                    self._alone = True
                 elif key.data == "request" and not self._receive():
                     self._stop = True
             now = time.monotonic()
@@ -90,10 +97,18 @@ class Worker:
                 retry_at = now + _RETRY_SECONDS
                 self._say(self._force.try_again())
         self._commands.end()
+        if self._alone and not self._stop:
+            signal.set_wakeup_fd(-1)
+            for descriptor in (wake, waker):
+                os.close(descriptor)
+            self._selector.close()
+            self._journal.close()
+            return False
         notes = self._undo_all()
         self._journal.close()
         for note in notes:
             print(f"kernmesh actuator: {note}", file=sys.stderr)  # noqa: T201 # the log's end is gone
+        return True
 
     def _begin(self) -> list[str]:
         """Takes the journal, and puts back what is in it. Lines to say; none if nothing changed."""

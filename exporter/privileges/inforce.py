@@ -5,31 +5,14 @@ and by no thread being older than it. Read at each scrape; a thread that is with
 """
 
 import os
-from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from prometheus_client import Metric
-
-from exporter.metrics.table import FastFamily, Shape
-from exporter.privileges.capabilities import held, name_of
+from exporter.privileges.capabilities import held
 
 _TASKS = Path("/proc/self/task")
 _SECCOMP_FILTER = "2"  # SECCOMP_MODE_FILTER
 MECHANISMS = ("capabilities", "landlock", "no_new_privs", "seccomp")
-
-_IN_FORCE = Shape(
-    "gauge",
-    "kernmesh_privileges_in_force",
-    "Whether every thread is held by it (1), as the kernel says.",
-    ("mechanism",),
-)
-_CAPABILITY = Shape(
-    "gauge",
-    "kernmesh_capability_effective",
-    "1 for each capability that a thread has or can take; there is none where no series is.",
-    ("capability",),
-)
 
 
 class InForce(NamedTuple):
@@ -97,9 +80,3 @@ def _refused() -> bool:
     except OSError:
         return False
     return False
-
-
-def families(now: InForce) -> Iterable[Metric]:
-    rows = {(name,): float(on) for name, on in now.mechanisms().items()}
-    yield FastFamily.of(_IN_FORCE, rows)
-    yield FastFamily.of(_CAPABILITY, {(name_of(each),): 1.0 for each in sorted(now.capabilities)})

@@ -25,6 +25,7 @@ SCOPE_ABSTRACT_UNIX, SCOPE_SIGNAL = 1, 2
 
 READ = READ_FILE | READ_DIR
 WRITE = READ | WRITE_FILE | TRUNCATE | MAKE_REG | REMOVE_FILE
+CHANGE = READ | WRITE_FILE | TRUNCATE | MAKE_DIR | REMOVE_DIR
 _OF_FILES = EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE | IOCTL_DEV
 _KNOWN_BY_ABI = {1: (1 << 13) - 1, 2: (1 << 14) - 1, 3: (1 << 15) - 1, 5: (1 << 16) - 1}
 _NET_ABI, _SCOPE_ABI = 4, 6
@@ -32,12 +33,14 @@ _NET_ABI, _SCOPE_ABI = 4, 6
 
 class Places(NamedTuple):
     """What stays reachable; what is not there is left out. `read` are folders and files,
-    `write` are folders in which files are made, changed and removed, and files that are changed.
+    `write` are folders in which files are made, changed and removed, and files that are changed;
+    in `change` files are changed, and folders made and removed.
     `ports`: TCP ports that may be bound; 0 is any that the kernel chooses. `abstract_sockets`:
     sockets of others in the abstract namespace may be connected to."""
 
     read: tuple[Path, ...] = ()
     write: tuple[Path, ...] = ()
+    change: tuple[Path, ...] = ()
     ports: tuple[int, ...] = (0,)
     abstract_sockets: bool = False
 
@@ -69,7 +72,8 @@ def restrict(places: Places, abi: int) -> None:
     handles = handled(abi, places.abstract_sockets)
     ruleset = calls.landlock_ruleset(handles.packed(abi))
     try:
-        for paths, rights in ((places.read, READ), (places.write, WRITE)):
+        allowed = ((places.read, READ), (places.write, WRITE), (places.change, CHANGE))
+        for paths, rights in allowed:
             _allow(ruleset, paths, rights & handles.files)
         if handles.net:
             for port in places.ports:

@@ -12,14 +12,15 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import NamedTuple
-
-from prometheus_client import Metric
+from typing import TYPE_CHECKING, NamedTuple
 
 from exporter.privileges import calls, capabilities, inforce, landlock, seccomp
 from exporter.privileges.capabilities import NUMBERS
 from exporter.privileges.inforce import InForce
 from exporter.privileges.landlock import Places
+
+if TYPE_CHECKING:
+    from prometheus_client import Metric
 
 log = logging.getLogger(__name__)
 
@@ -31,20 +32,23 @@ _MAP_CREATE, _ARRAY = 0, 2  # include/uapi/linux/bpf.h
 
 class Needs(NamedTuple):
     """What a role goes on needing. `capabilities` are kept as far as it has them. `maps`: it reads
-    BPF maps again. `all_files` is why it must reach any file, "" where it need not."""
+    BPF maps again. `all_files` is why it must reach any file, "" where it need not. `processes`:
+    it forks. `network`: it makes sockets."""
 
     capabilities: frozenset[int] = frozenset()
     places: Places = Places()
     maps: bool = False
     all_files: str = ""
+    processes: bool = False
+    network: bool = True
 
 
 class Privileges:
     """One per process. `confine` in the thread that starts all others, then `seal`. Where `drop` is
-    False both do nothing, and what is in force is told all the same."""
+    False both do nothing, and what is in force is told all the same. `said`: in the log, too."""
 
-    def __init__(self, drop: bool) -> None:
-        self.drop = drop
+    def __init__(self, drop: bool, said: bool = True) -> None:
+        self.drop, self._said = drop, said
         self.sealed = False
         self._needs = Needs()
         self._left_out: dict[str, str] = {}
@@ -72,7 +76,7 @@ class Privileges:
         """Every thread there is, once those that were not confined have ended. Raises nothing."""
         if not self.drop or self.sealed:
             return
-        self._try("seccomp", lambda: _filter(self._needs.maps))
+        self._try("seccomp", lambda: _filter(self._needs))
         self.sealed = True
         now = self._settled()
         for mechanism, on in now.mechanisms().items():
@@ -80,14 +84,17 @@ class Privileges:
                 self._leave_out(mechanism, "a thread is without it")
         names = " ".join(map(capabilities.name_of, sorted(now.capabilities))) or "none"
         there = " ".join(name for name, on in now.mechanisms().items() if on)
-        log.info("privileges dropped", extra={"in_force": there, "capabilities": names})
+        if self._said:
+            log.info("privileges dropped", extra={"in_force": there, "capabilities": names})
 
     def in_force(self) -> InForce:
         """Asks the kernel."""
         return inforce.look(self._kept, self._outside)
 
-    def collect(self) -> Iterable[Metric]:
-        return inforce.families(self.in_force())
+    def collect(self) -> "Iterable[Metric]":
+        from exporter.privileges.metrics import families  # not in the actuator's memory
+
+        return families(self.in_force())
 
     def problems(self) -> Iterator[str]:
         for mechanism, reason in self._left_out.items():
@@ -117,7 +124,8 @@ class Privileges:
 
     def _leave_out(self, mechanism: str, reason: str) -> None:
         self._left_out[mechanism] = reason
-        log.warning("privileges: %s is not in force: %s", mechanism, reason)
+        if self._said:
+            log.warning("privileges: %s is not in force: %s", mechanism, reason)
 
 
 def _words(error: OSError) -> str:
@@ -134,14 +142,15 @@ def _restrict(places: Places) -> None:
     landlock.restrict(places, abi)
 
 
-def _filter(maps: bool) -> None:
+def _filter(needs: Needs) -> None:
     machine = os.uname().machine
     if machine not in seccomp.AUDIT_ARCH or sys.maxsize < 1 << 32:
         raise OSError(0, f"no filter is known for {machine}")
     from exporter.decoders.syscall_names import names  # a table that is needed once
 
     numbers = {name: number for number, name in names(machine).items()}
-    made = seccomp.program(machine, numbers, maps)
+    wants = seccomp.Wants(needs.maps, needs.processes, needs.network)
+    made = seccomp.program(machine, numbers, wants)
     calls.no_new_privileges()
     calls.filter_system_calls(machine, seccomp.packed(made))
 

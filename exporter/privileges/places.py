@@ -7,7 +7,6 @@ one that holds everybody's files (/etc, /root) is never opened whole, only the f
 
 import os
 import sys
-import sysconfig
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -58,8 +57,8 @@ def everywhere(host: HostFs) -> Iterator[Path]:
     yield from map(Path, _PROGRAMS)
     yield from (Path("/etc", name) for name in _SETTINGS)
     yield from map(Path, _OTHERS)
-    places = [sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
-    yield from map(Path, [*places, sys.prefix, sys.base_prefix, *_import_folders()])
+    library = str(Path(os.__file__).parent)
+    yield from map(Path, [library, sys.prefix, sys.base_prefix, *_import_folders()])
     package = Path(exporter.__file__).resolve().parent
     yield package
     yield from (package.parent / name for name in ("pingmesh", "bpf", "dashboards"))

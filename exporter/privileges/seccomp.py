@@ -17,7 +17,7 @@ ALLOW, _ERRNO = 0x7FFF0000, 0x00050000
 # By what they would be good for to whoever took the process over.
 REFUSED = (
     # running programs
-    *("execve", "execveat", "fork", "vfork", "uselib"),
+    *("execve", "execveat", "uselib"),
     # other processes
     *("ptrace", "process_vm_readv", "process_vm_writev", "process_madvise", "pidfd_getfd", "kcmp"),
     # mounts and roots
@@ -43,6 +43,7 @@ REFUSED = (
     *("mknod", "mknodat", "sethostname", "setdomainname", "settimeofday", "clock_settime"),
     *("clock_adjtime", "adjtimex"),
 )
+FORKING = ("fork", "vfork")
 MAP_COMMANDS: Mapping[str, int] = {
     "BPF_MAP_LOOKUP_ELEM": 1,
     "BPF_MAP_UPDATE_ELEM": 2,
@@ -68,6 +69,15 @@ _LOW = 0 if sys.byteorder == "little" else 4
 _LD, _JEQ, _JGE, _JSET, _RET = 0x20, 0x15, 0x35, 0x45, 0x06  # BPF_LD|W|ABS, BPF_JMP|*|K, BPF_RET|K
 
 
+class Wants(NamedTuple):
+    """`maps` are read again, else bpf(2) is refused whole; `processes` are forked; sockets are made
+    where there is a `network`."""
+
+    maps: bool = False
+    processes: bool = False
+    network: bool = True
+
+
 class Instruction(NamedTuple):
     """struct sock_filter: `jt`, `jf` are how many are skipped."""
 
@@ -77,9 +87,9 @@ class Instruction(NamedTuple):
     k: int
 
 
-def program(machine: str, numbers: Mapping[str, int], bpf: bool) -> list[Instruction]:
+def program(machine: str, numbers: Mapping[str, int], wants: Wants) -> list[Instruction]:
     """Of a machine that AUDIT_ARCH has. `numbers` are its system calls by name; one that it has not
-    is left out. `bpf`: maps are read again, else bpf(2) is refused whole."""
+    is left out."""
     refuse, unknown = _refusal(_EPERM), _refusal(_ENOSYS)
     made = [
         Instruction(_LD, 0, 0, _ARCH),
@@ -89,24 +99,24 @@ def program(machine: str, numbers: Mapping[str, int], bpf: bool) -> list[Instruc
     ]
     if machine == "x86_64":  # the other ABI's numbers would go past all that follows
         made += [Instruction(_JGE, 0, 1, _X32), refuse]
-    for name in REFUSED:
+    for name in REFUSED if wants.processes else (*REFUSED, *FORKING):
         if name in numbers:
             made += [Instruction(_JEQ, 0, 1, numbers[name]), refuse]
     # Its flags are in memory, which no filter sees; the C library then takes clone.
     made += [Instruction(_JEQ, 0, 1, numbers["clone3"]), unknown]
+    only_threads = [Instruction(_JSET, 1, 0, _CLONE_THREAD), refuse]
     made += _on(numbers["clone"], [
         _load(0),
         Instruction(_JSET, 0, 1, _CLONE_NEW),
         refuse,
-        Instruction(_JSET, 1, 0, _CLONE_THREAD),
-        refuse,
+        *([] if wants.processes else only_threads),
     ])  # fmt: skip
-    made += _on(numbers["socket"], _one_of(0, FAMILIES, refuse))
+    made += _on(numbers["socket"], _one_of(0, FAMILIES if wants.network else {}, refuse))
     # By its number a cgroup is found (decoders/cgroup_paths.py), and nothing is opened.
     made += _on(numbers["open_by_handle_at"], [
         _load(2), Instruction(_JSET, 1, 0, _O_PATH), refuse,
     ])  # fmt: skip
-    made += _on(numbers["bpf"], _one_of(0, MAP_COMMANDS, refuse) if bpf else [refuse])
+    made += _on(numbers["bpf"], _one_of(0, MAP_COMMANDS if wants.maps else {}, refuse))
     return [*made, Instruction(_RET, 0, 0, ALLOW)]
 
 

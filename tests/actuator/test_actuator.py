@@ -35,6 +35,7 @@ from exporter.actuator.protocol import (
 from exporter.actuator.restore import Write
 from exporter.host.mounts import cgroup_mounts
 from exporter.hostfs import HostFs
+from exporter.privileges.capabilities import NUMBERS, held
 from tests.actuator.killing import Killed, dying_write
 from tests.actuator.trees import RealCgroups, real_cgroups, wait_for_end, workers_of
 
@@ -53,7 +54,7 @@ def begin(cgroups: RealCgroups, tmp_path: Path) -> Iterator[Begin]:
     begun: list[Actuator] = []
 
     def start(**settings: object) -> Actuator:
-        first = Start(str(tmp_path / "state"), (cgroups.offline,))
+        first = Start(str(tmp_path / "state"), (cgroups.offline,), drop=True)
         actuator = Actuator(msgspec.structs.replace(first, **settings))
         actuator.start()
         begun.append(actuator)
@@ -205,9 +206,29 @@ def test_a_killed_keeper_leaves_a_worker_that_still_undoes(
     adjust(actuator)
     (worker,) = workers_of(actuator.pid)
     os.kill(actuator.pid, signal.SIGKILL)
-    assert actuator.ask(Undo(run="a", knob="preempt")).refused == ""
     actuator.close()
     assert wait_for_end(worker)
+    assert values(cgroups) == BEFORE
+
+
+def test_a_worker_whose_keeper_was_killed_takes_its_place(
+    cgroups: RealCgroups, begin: Begin
+) -> None:
+    prepare(cgroups)
+    actuator = begin()
+    adjust(actuator)
+    (first,) = workers_of(actuator.pid)
+    os.kill(actuator.pid, signal.SIGKILL)
+    assert actuator.wait_for_start(2)
+    assert values(cgroups) == BEFORE
+    adjust(actuator)
+    (second,) = workers_of(first)
+    os.kill(second, signal.SIGKILL)
+    assert actuator.wait_for_start(3)
+    assert values(cgroups) == BEFORE
+    adjust(actuator)
+    actuator.close()
+    assert wait_for_end(first)
     assert values(cgroups) == BEFORE
 
 
@@ -218,6 +239,7 @@ def test_killing_keeper_and_worker_is_mended_by_the_agent(
     actuator = begin()
     adjust(actuator)
     (worker,) = workers_of(actuator.pid)
+    os.kill(worker, signal.SIGSTOP)  # lest it takes its keeper's place
     os.kill(actuator.pid, signal.SIGKILL)
     os.kill(worker, signal.SIGKILL)
     assert wait_for_end(worker)
@@ -263,7 +285,7 @@ sys.stdin.read()
 """
 
 
-@pytest.mark.parametrize("killed", [("agent",), ("agent", "keeper", "worker")])
+@pytest.mark.parametrize("killed", [("agent",), ("agent", "worker", "keeper")])
 def test_a_killed_agent_leaves_nothing_throttled(
     cgroups: RealCgroups, tmp_path: Path, killed: tuple[str, ...]
 ) -> None:
@@ -487,3 +509,13 @@ def test_the_command_undoes_by_a_state_directory_and_says_so_in_its_exit_code(
         assert (done.returncode, done.stderr) == (0, "")
         assert done.stdout.count("\n") == 1
     assert values(cgroups) == BEFORE
+
+
+def test_it_keeps_but_what_writing_cgroups_takes(begin: Begin) -> None:
+    actuator = begin()
+    for pid in (actuator.pid, *workers_of(actuator.pid)):
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+        status = {key: value.strip() for key, _, value in (line.partition(":") for line in lines)}
+        kept = {NUMBERS[name] for name in ("CAP_DAC_OVERRIDE", "CAP_SYS_NICE")}
+        assert held(status).usable == held(status).bounding == kept
+        assert (status["NoNewPrivs"], status["Seccomp"]) == ("1", "2")

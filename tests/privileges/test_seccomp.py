@@ -7,9 +7,11 @@ from exporter.privileges.seccomp import (
     ALLOW,
     AUDIT_ARCH,
     FAMILIES,
+    FORKING,
     MAP_COMMANDS,
     REFUSED,
     Instruction,
+    Wants,
     packed,
     program,
 )
@@ -27,7 +29,7 @@ def numbers(machine: str) -> dict[str, int]:
 
 
 def made(machine: str, maps: bool = True) -> list[Instruction]:
-    return program(machine, numbers(machine), maps)
+    return program(machine, numbers(machine), Wants(maps=maps))
 
 
 def asked(machine: str, name: str, *arguments: int, maps: bool = True) -> int:
@@ -40,7 +42,7 @@ def asked(machine: str, name: str, *arguments: int, maps: bool = True) -> int:
 def test_each_listed_call_is_refused_and_every_other_is_allowed(machine: str) -> None:
     by_argument = {"clone", "clone3", "socket", "bpf", "open_by_handle_at"}
     for name in numbers(machine).keys() - by_argument:
-        assert asked(machine, name) == (EPERM if name in REFUSED else ALLOW), name
+        assert asked(machine, name) == (EPERM if name in (*REFUSED, *FORKING) else ALLOW), name
 
 
 @pytest.mark.parametrize("machine", MACHINES)
@@ -78,6 +80,19 @@ def test_who_reads_no_maps_gets_no_bpf_at_all(machine: str) -> None:
 
 
 @pytest.mark.parametrize("machine", MACHINES)
+def test_the_actuator_forks_and_makes_no_sockets(machine: str) -> None:
+    filter_ = program(machine, numbers(machine), Wants(processes=True, network=False))
+
+    def ask(name: str, *arguments: int) -> int:
+        return verdict(filter_, Call(numbers(machine)[name], AUDIT_ARCH[machine], arguments))
+
+    assert ask("clone", SIGCHLD) == ALLOW
+    assert ask("clone", SIGCHLD | NEWUSER) == EPERM
+    assert {ask("socket", family) for family in FAMILIES.values()} == {EPERM}
+    assert ask("execve") == EPERM
+
+
+@pytest.mark.parametrize("machine", MACHINES)
 @pytest.mark.parametrize("arch", [0, 0x40000003, *AUDIT_ARCH.values()])
 def test_calls_by_another_machine_s_numbers_are_refused(machine: str, arch: int) -> None:
     want = ALLOW if arch == AUDIT_ARCH[machine] else EPERM
@@ -93,5 +108,5 @@ def test_the_x32_abi_is_no_way_round() -> None:
 @pytest.mark.parametrize("machine", MACHINES)
 def test_every_name_is_a_call_of_some_machine_and_the_program_fits(machine: str) -> None:
     known = {name for each in MACHINES for name in numbers(each)}
-    assert set(REFUSED) <= known
+    assert {*REFUSED, *FORKING} <= known
     assert len(packed(made(machine))) == 8 * len(made(machine)) < 8 * 4096
