@@ -14,6 +14,18 @@ _ZONE = re.compile(r"[A-Za-z0-9_.-]{1,15}")
 _URL = re.compile(r"https?://[!-~]+")
 
 
+class Address(str):
+    """A numeric address, of either family: nobody is asked for it."""
+
+    want = "an IPv4 or IPv6 address"
+    json_schema = {"type": "string"}  # noqa: RUF012 # as the loader's other text types
+
+    def __new__(cls, text: str) -> "Address":
+        if family_of(text) is None:
+            raise ValueError("no IP address")
+        return super().__new__(cls, text)
+
+
 class Place(NamedTuple):
     """`host` is a name or an address without brackets; `port` None where the text has none;
     `url` the text itself where it is a URL, else ""."""

@@ -15,25 +15,13 @@ from msgspec import Meta, Struct
 from exporter.clock import Clock
 from exporter.config import Fault, Limits, doubles, load_yaml
 from exporter.errors import KernmeshError
-from pingmesh.address import family_of
+from pingmesh.address import Address
 from pingmesh.topology import Member
 
 MAX_NODES = 50_000
 _LIMITS = Limits(nodes=1_000_000)
 
 log = logging.getLogger(__name__)
-
-
-class Address(str):
-    """A numeric address: agents do not ask a resolver for one another."""
-
-    want = "an IPv4 or IPv6 address"
-    json_schema = {"type": "string"}  # noqa: RUF012 # as the loader's other text types
-
-    def __new__(cls, text: str) -> "Address":
-        if family_of(text) is None:
-            raise ValueError("no IP address")
-        return super().__new__(cls, text)
 
 
 Name = Annotated[

@@ -15,7 +15,7 @@ from msgspec import Meta, Struct, field
 
 from exporter.config import Duration, Fault, Limits, Regexp, doubles, load_yaml
 from exporter.errors import ConfigError, Problem
-from pingmesh.address import Place, family_of, read_place
+from pingmesh.address import Address, Place, read_place
 
 Kind = Literal["icmp", "tcp", "udp", "dns", "http", "ntp", "kube-apiserver"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -37,18 +37,6 @@ LabelName = Annotated[
 ]
 
 
-class SourceAddress(str):
-    """The address that probes are sent from; 0.0.0.0 and :: leave it to the kernel."""
-
-    want = "an IPv4 or IPv6 address"
-    json_schema = {"type": "string"}  # noqa: RUF012 # as the loader's other text types
-
-    def __new__(cls, text: str) -> "SourceAddress":
-        if family_of(text) is None:
-            raise ValueError("no IP address")
-        return super().__new__(cls, text)
-
-
 class Setting(Struct, frozen=True, forbid_unknown_fields=True):
     """How to probe. `concurrent_limit` is the most connections in flight, `interval` and
     `timeout` are seconds, `delay` milliseconds: at or under it a result is not exported.
@@ -58,7 +46,7 @@ class Setting(Struct, frozen=True, forbid_unknown_fields=True):
     interval: Annotated[float, Meta(gt=0, le=86_400)] = 60.0
     delay: Annotated[float, Meta(ge=0)] = 200.0
     timeout: Annotated[float, Meta(gt=0, le=600)] = 2.0
-    source_ip_addr: SourceAddress = SourceAddress("0.0.0.0")  # noqa: S104 # any, not a listener
+    source_ip_addr: Address = Address("0.0.0.0")  # noqa: S104 # any, not a listener
     ip_protocol: Literal["ip4", "ip6"] = "ip6"
     labels: dict[LabelName, str] = field(default_factory=dict)
 

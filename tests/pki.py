@@ -1,5 +1,6 @@
 """Certificates for tests, made by openssl: authorities, and what they sign."""
 
+import ssl
 import subprocess
 from pathlib import Path
 from typing import NamedTuple
@@ -49,3 +50,13 @@ def signed(
         *("-out", f"{name}.pem"),
     )
     return Pair(folder / f"{name}.pem", folder / f"{name}.key")
+
+
+def for_server(own: Pair, clients_ca: Path | None = None) -> ssl.SSLContext:
+    """A server's; where there is a CA of clients, it wants a certificate of theirs."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(own.cert, own.key)
+    if clients_ca is not None:
+        context.load_verify_locations(clients_ca)
+        context.verify_mode = ssl.CERT_REQUIRED
+    return context

@@ -20,7 +20,17 @@ from exporter.pressure.crane import Crane
 from exporter.pressure.marks import HEARTBEAT_STALE_SECONDS
 from exporter.testing import FakeClock
 from tests.cluster.conftest import Cluster
-from tests.cluster.test_scenarios import BUDGETS, PLACE, PREFIX, node, nodes, play, pod
+from tests.cluster.test_scenarios import (
+    BUDGET,
+    BUDGETED,
+    BUDGETS,
+    PLACE,
+    PREFIX,
+    node,
+    nodes,
+    play,
+    pod,
+)
 from tests.labeller.playing import CPU, LEASE, Replica
 from tests.labeller.test_janitor import agent_marks
 
@@ -288,14 +298,9 @@ def test_a_disruption_budget_s_no_holds_until_it_allows(cluster: Cluster) -> Non
         return True
 
     async def test(client: KubeClient) -> None:
-        budget = {
-            "kind": "PodDisruptionBudget",
-            "metadata": {"name": PREFIX + "budget"},
-            "spec": {"minAvailable": 1, "selector": {"matchLabels": {"example.org/app": "a"}}},
-        }
         async with nodes(client, "a"):
-            await client.create(BUDGETS, budget, namespace=PLACE)
-            body = pod("pod", on=A, labels={"example.org/app": "a"})
+            await client.create(BUDGETS, BUDGET, namespace=PLACE)
+            body = pod("pod", on=A, labels=BUDGETED)
             name, made = PREFIX + "pod", await client.create(PODS, body, namespace=PLACE)
             running = {"status": {"phase": "Running"}}
             await client.patch(PODS, name, running, namespace=PLACE, subresource="status")

@@ -32,6 +32,13 @@ BUDGETS = Resource("policy", ("v1", "v1beta1"), "poddisruptionbudgets", namespac
 PREFIX = "kernmesh-test-"
 PLACE = "default"
 WATCHDOG_SECONDS = 60.0
+BUDGETED = {"example.org/app": "a"}
+BUDGET = {
+    "kind": "PodDisruptionBudget",
+    "metadata": {"name": PREFIX + "budget"},
+    "spec": {"minAvailable": 1, "selector": {"matchLabels": BUDGETED}},
+}
+"""Of pods with that label one must run."""
 
 Test = Callable[[KubeClient], Awaitable[None]]
 
@@ -407,14 +414,9 @@ def test_a_pod_is_evicted_unless_it_is_another_one(cluster: Cluster) -> None:
 
 def test_a_disruption_budget_forbids_with_429(cluster: Cluster) -> None:
     async def test(client: KubeClient) -> None:
-        budget = {
-            "kind": "PodDisruptionBudget",
-            "metadata": {"name": PREFIX + "budget"},
-            "spec": {"minAvailable": 1, "selector": {"matchLabels": {"example.org/app": "a"}}},
-        }
         async with nodes(client, "n"):
-            await client.create(BUDGETS, budget, namespace=PLACE)
-            made = pod("a", PREFIX + "n", labels={"example.org/app": "a"})
+            await client.create(BUDGETS, BUDGET, namespace=PLACE)
+            made = pod("a", PREFIX + "n", labels=BUDGETED)
             await client.create(PODS, made, namespace=PLACE)
             # Only what runs counts in a budget; what is pending may go.
             running = {"status": {"phase": "Running"}}

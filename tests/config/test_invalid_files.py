@@ -10,6 +10,7 @@ import pytest
 from exporter.config import load_agent
 from exporter.ebpf.spec import read_program
 from exporter.errors import ConfigError
+from tests.expecting import expected
 
 HERE = Path(__file__).parent
 NO_ENVIRONMENT: dict[str, str] = {}
@@ -21,15 +22,6 @@ def read_agent(path: Path) -> object:
 
 READERS: dict[str, Callable[[Path], object]] = {"agent": read_agent, "program": read_program}
 FILES = [path for kind in READERS for path in sorted((HERE / kind).glob("*"))]
-
-
-def expected(path: Path) -> list[str]:
-    text = path.read_text(errors="replace")
-    return [
-        line.removeprefix("# expect: ")
-        for line in text.splitlines()
-        if line.startswith("# expect: ")
-    ]
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.stem}")

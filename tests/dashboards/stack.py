@@ -21,9 +21,9 @@ from tests.pingmesh.servers import nginx
 from tests.pki import authority, signed
 from tests.programs.ground import Ground, of_this_machine
 from tests.programs.loads import LOADS
+from tests.switched import switched_on
 
 RULES_FOLDER = Path(__file__).resolve().parents[2] / "deploy/prometheus"
-STATS = Path("/proc/sys/kernel/bpf_stats_enabled")
 LABEL = "kernmesh.io/pressure-cpu"
 SPIN = "end = time.monotonic() + 600\nwhile time.monotonic() < end: pass"
 
@@ -140,7 +140,7 @@ def stack(folder: Path) -> Iterator[Stack]:
         }
         reader = enter(prometheus(folder, scraping(targets)))
         reader.eventually("up")  # before the agents: what changes at their start is seen
-        enter(counted_run_time())
+        enter(switched_on("kernel/bpf_stats_enabled"))
         named = named_pods(folder, enter(pods()))
         agent = enter(running("--config", first, listen=f"127.0.0.1:{agents}", prefix=named))
         enter(running("--config", second, listen=f"127.0.0.2:{agents}"))
@@ -157,16 +157,6 @@ def prepare(server: ApiServer) -> None:
     """Two Nodes, and on one a label of somebody else's."""
     server.put("nodes", {"metadata": {"name": "b"}})
     server.put("nodes", {"metadata": {"name": "a", "labels": {LABEL: "x"}}})
-
-
-@contextmanager
-def counted_run_time() -> Iterator[None]:
-    before = STATS.read_text()
-    STATS.write_text("1")
-    try:
-        yield
-    finally:
-        STATS.write_text(before)
 
 
 def named_pods(folder: Path, made: Sequence[Pod]) -> tuple[str, ...]:

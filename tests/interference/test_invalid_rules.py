@@ -8,20 +8,17 @@ import pytest
 
 from exporter.errors import ConfigError
 from exporter.interference.rules import read_rules
+from tests.expecting import expected
 from tests.interference.facts import FACTS
 
 FOLDER = Path(__file__).parent / "invalid"
 FILES = sorted(path for path in FOLDER.iterdir() if path.suffix in (".yaml", ".json"))
 
 
-def expected(path: Path) -> list[str]:
+def wanted(path: Path) -> list[str]:
     if path.suffix == ".json":
         return path.with_suffix(".expect").read_text().splitlines()
-    return [
-        line.removeprefix("# expect: ")
-        for line in path.read_text().splitlines()
-        if line.startswith("# expect: ")
-    ]
+    return expected(path)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
@@ -29,7 +26,7 @@ def test_an_invalid_rules_file_gets_exactly_the_messages_it_names(path: Path) ->
     with pytest.raises(ConfigError) as caught:
         read_rules(path, FACTS)
     found = [str(problem._replace(file=path.name)) for problem in caught.value.problems]
-    assert found == expected(path)
+    assert found == wanted(path)
 
 
 def test_there_are_invalid_files_of_both_formats() -> None:

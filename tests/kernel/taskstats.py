@@ -2,12 +2,10 @@
 
 import socket
 import struct
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import NamedTuple
 
-SWITCH = Path("/proc/sys/kernel/task_delayacct")
+ACCOUNTING = "kernel/task_delayacct"
+"""Switched on, it is done for tasks that are made meanwhile."""
 _NETLINK_GENERIC = 16
 _ERROR = 2  # linux/netlink.h: NLMSG_ERROR
 _CONTROLLER, _GET_FAMILY, _FAMILY_ID, _FAMILY_NAME = 16, 3, 1, 2  # linux/genetlink.h
@@ -20,17 +18,6 @@ class Reclaims(NamedTuple):
 
     times: int
     ns: int
-
-
-@contextmanager
-def delay_accounting() -> Iterator[None]:
-    """On for tasks that are made meanwhile."""
-    before = SWITCH.read_text()
-    SWITCH.write_text("1")
-    try:
-        yield
-    finally:
-        SWITCH.write_text(before)
 
 
 def reclaims(pid: int) -> Reclaims:

@@ -11,9 +11,10 @@ import pytest
 from exporter.ebpf.kernel import Options
 from tests.kernel.conftest import Load, counts, numbers
 from tests.kernel.tasks import Task, by_way, ending, python_task
-from tests.kernel.taskstats import Reclaims, delay_accounting, reclaims
+from tests.kernel.taskstats import ACCOUNTING, Reclaims, reclaims
 from tests.kernel.tracing import tracing
 from tests.kernel.workloads import MemoryCgroup, memory_cgroup
+from tests.switched import switched_on
 
 pytestmark = pytest.mark.bpf
 
@@ -43,7 +44,7 @@ def test_direct_reclaims_agree_with_the_kernels_trace_and_their_time_with_delay_
     shipped: Path, loaded: Load, tmp_path: Path, options: Options
 ) -> None:
     running = loaded(by_way(shipped, "direct-reclaim", *CGROUP_WAY), options)
-    with delay_accounting(), memory_cgroup(24 << 20) as cgroup:
+    with switched_on(ACCOUNTING), memory_cgroup(24 << 20) as cgroup:
         task = writer(tmp_path)
         with ending(task), tracing(tmp_path / "tracing", task.pid, *BEGIN) as trace:
             told, seconds = reclaimed(task, cgroup)
@@ -83,7 +84,7 @@ def passes(lines: list[str]) -> Counter[int]:
 def test_passes_over_a_node_agree_with_the_kernels_trace_and_their_time_with_delay_accounting(
     shipped: Path, loaded: Load, tmp_path: Path
 ) -> None:
-    with delay_accounting(), memory_cgroup(24 << 20) as cgroup:
+    with switched_on(ACCOUNTING), memory_cgroup(24 << 20) as cgroup:
         task = writer(tmp_path)
         with ending(task), tracing(tmp_path / "tracing", None, *BEGIN, *SAID) as trace:
             started = time.monotonic()

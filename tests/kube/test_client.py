@@ -16,6 +16,7 @@ from exporter.kube.transport import Asked
 from tests.cluster.apiserver import ApiServer, api_server
 from tests.cluster.faults import Fault
 from tests.kube.asking import node, play, refusal
+from tests.pki import Pair, for_server
 
 
 @pytest.mark.parametrize(

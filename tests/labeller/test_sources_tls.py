@@ -13,7 +13,7 @@ from exporter.labeller.agent_source import PATIENCE, AgentSource, Place
 from exporter.labeller.config import Agents, PromRules
 from exporter.labeller.prom_source import PromSource
 from tests.labeller.answering import answering, as_json, http, run
-from tests.pki import authority, signed
+from tests.pki import Pair, authority, for_server, signed
 
 VECTOR = {"resultType": "vector", "result": [{"metric": {"instance": "a:1"}, "value": [1, "7"]}]}
 
@@ -31,11 +31,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def server(folder: Path) -> ssl.SSLContext:
     """Which wants certificates of the CA."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(folder / "agent.pem", folder / "agent.key")
-    context.load_verify_locations(folder / "ca.pem")
-    context.verify_mode = ssl.CERT_REQUIRED
-    return context
+    return for_server(Pair(folder / "agent.pem", folder / "agent.key"), folder / "ca.pem")
 
 
 def tls(folder: Path, **more: str | None) -> ClientTls:

@@ -11,16 +11,9 @@ from msgspec.structs import fields
 
 from exporter.errors import ConfigError
 from pingmesh.pinglist import MAX_TARGETS, Expect, Group, Pinglist, Query, Setting, read_pinglist
+from tests.expecting import expected
 
 FILES = sorted((Path(__file__).parent / "invalid").glob("*.yaml"))
-
-
-def expected(path: Path) -> list[str]:
-    return [
-        line.removeprefix("# expect: ")
-        for line in path.read_text().splitlines()
-        if line.startswith("# expect: ")
-    ]
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)

@@ -318,6 +318,19 @@ async def datagrams(answer: Callable[[bytes], bytes | None]) -> AsyncIterator[in
 QUERY = "query: {name: example.org}"
 
 
+def verdict(answer: Callable[[bytes], bytes | None], group: str, reason: str) -> None:
+    """Of a probe of this group at a server that answers so."""
+
+    async def main() -> Outcome:
+        async with datagrams(answer) as port:
+            whole = f"port: {port}, ips: [127.0.0.1], {group}"
+            return await probed(whole, 0.3 if reason == "timeout" else 5.0)
+
+    outcome = asyncio.run(main())
+    assert outcome.reason == reason
+    assert (outcome.rtt is None) == bool(reason)
+
+
 @pytest.mark.parametrize(
     ("answer", "expect", "reason"),
     [
@@ -334,14 +347,7 @@ QUERY = "query: {name: example.org}"
 def test_each_dns_answer_has_its_verdict(
     answer: Callable[[bytes], bytes | None], expect: str, reason: str
 ) -> None:
-    async def main() -> Outcome:
-        async with datagrams(answer) as port:
-            group = f"probe: dns, port: {port}, ips: [127.0.0.1], {QUERY}, {expect}"
-            return await probed(group, 0.3 if reason == "timeout" else 5.0)
-
-    outcome = asyncio.run(main())
-    assert outcome.reason == reason
-    assert (outcome.rtt is None) == bool(reason)
+    verdict(answer, f"probe: dns, {QUERY}, {expect}", reason)
 
 
 def test_dns_is_asked_over_tcp_where_the_group_says_so() -> None:
@@ -384,14 +390,7 @@ def ntp_answer(data: bytes, *, flags: int = 0x24, stratum: int = 2, ahead: float
 def test_each_ntp_answer_has_its_verdict(
     answer: Callable[[bytes], bytes | None], expect: str, reason: str
 ) -> None:
-    async def main() -> Outcome:
-        async with datagrams(answer) as port:
-            group = f"probe: ntp, port: {port}, ips: [127.0.0.1], {expect}"
-            return await probed(group, 0.3 if reason == "timeout" else 5.0)
-
-    outcome = asyncio.run(main())
-    assert outcome.reason == reason
-    assert (outcome.rtt is None) == bool(reason)
+    verdict(answer, f"probe: ntp, {expect}", reason)
 
 
 @pytest.mark.parametrize("ahead", [0.0, 3600.0, -86400.0])

@@ -20,7 +20,7 @@ from exporter.testing import FakeClock
 from pingmesh.agent import Mesh
 from pingmesh.guard import Guard
 from pingmesh.source import PullSource, Read, SourceError
-from tests.pki import Pair, authority, signed
+from tests.pki import Pair, authority, for_server, signed
 
 LIST = b"mesh: {a: {ips: [127.0.0.1]}}\n"
 
@@ -104,11 +104,7 @@ def serving(pair: Pair, client_ca: Path | None = None) -> Iterator[Served]:
         def handle_error(self, *_: Any) -> None:
             """Clients that refuse us are what the tests are about."""
 
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(pair.cert, pair.key)
-    if client_ca is not None:
-        context.load_verify_locations(client_ca)
-        context.verify_mode = ssl.CERT_REQUIRED
+    context = for_server(pair, client_ca)
     server = Server(("127.0.0.1", 0), Handler)
     served.port = server.server_address[1]
     thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
