@@ -21,6 +21,7 @@ from starlette.types import ASGIApp
 from exporter.clock import Clock, SystemClock
 from exporter.errors import KernmeshError
 from exporter.hostfs import HostFs
+from exporter.memory import one_heap
 from exporter.metrics import exposition
 from exporter.metrics.registry import Named, Registry
 from exporter.metrics.reloads import Reloads
@@ -279,6 +280,7 @@ def run(
     of its privileges, by a role that seals all threads later; None: that is at once. Raises
     KernmeshError where it cannot start."""
     sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
+    one_heap()
     options = role.options
     sockets = list(options.inherited) or bind(options.listen or listen)
     role.privileges.confine(role.needs(sockets))

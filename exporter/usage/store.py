@@ -128,10 +128,12 @@ class Store:
         column = self._columns.places.get(series, -1)
         return column if column >= 0 and self._columns.since[column] <= self.elapsed(row) else -1
 
-    def row_values(self, row: int) -> list[float]:
-        """All that is stored of a row that is there, by column; NaN where unknown."""
-        values = self._under.values(row % self._under.shape.rows)
-        return cast(list[float], values.cast("f").tolist())
+    def row_values(self, row: int) -> Sequence[float]:
+        """All that is stored of a row that is there, by column; NaN where unknown. A copy of four
+        bytes each: of many pods a list of floats would be megabytes for a few rows."""
+        found = array("f")
+        found.frombytes(self._under.values(row % self._under.shape.rows))
+        return found
 
     def column_values(self, column: int, start: int, stop: int) -> list[float]:
         """What is stored in these rows, which are there. NaN where unknown."""
