@@ -47,7 +47,9 @@ def main() -> int:
     machine = f"{os.cpu_count()} cores, Linux {platform.release()}"
     table = report(found, machine)
     print(markdown(table))
-    print(markdown(lines_table(found)))
+    said = lines_table(found)
+    if said.rows:
+        print(markdown(said))
     for title, rows in (("late", found.late), ("left", found.left)):
         for what, each in rows.items():
             for text in each:

@@ -29,7 +29,7 @@ COUNTED = (
 )
 _POLL_SECONDS = 0.02
 _NEVER_SECONDS = 120.0
-_CONFIG = """\
+CONFIG = """\
 server: {{lifecycle: true}}
 ebpf: {{programs: all}}
 usage:
@@ -86,7 +86,7 @@ class Subject:
         self.rules = work / f"{name}.rules.yaml"
         self.config = work / f"{name}.yaml"
         self.config.write_text(
-            _CONFIG.format(
+            CONFIG.format(
                 state=self.state,
                 offline=batch(name),
                 controller=controller,

@@ -8,6 +8,9 @@ PAGE = Path(__file__).resolve().parents[2] / "docs" / "reliability.md"
 BEGIN, END = "<!-- soak: begin -->", "<!-- soak: end -->"
 
 
+_NEW = f"# Reliability\n\n<!-- fuzz: begin -->\n<!-- fuzz: end -->\n\n{BEGIN}\n{END}\n"
+
+
 def within(page: str, text: str) -> str:
     """The page with `text` between the markers, which are added at the end where they are not."""
     if BEGIN not in page or END not in page:
@@ -18,4 +21,5 @@ def within(page: str, text: str) -> str:
 
 
 def write(table: Table) -> None:
-    PAGE.write_text(within(PAGE.read_text(), markdown(table)))
+    page = PAGE.read_text() if PAGE.exists() else _NEW
+    PAGE.write_text(within(page, markdown(table)))

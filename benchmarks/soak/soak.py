@@ -24,7 +24,7 @@ SCRAPE_EVERY_SECONDS = 10.0
 CGROUPS_PER_MINUTE = 1000.0
 READ_SECONDS, COUNT_SECONDS, SAY_SECONDS = 5.0, 15.0, 60.0
 READY_SECONDS = 90.0
-CALM_SECONDS = 60.0
+SETTLE_SECONDS, CALM_SECONDS = 20.0, 60.0
 PREFIXES = ("kernmesh.io/", "labeller.soak/")
 
 
@@ -276,7 +276,7 @@ class _Soak:
 
     def _calm(self) -> dict[str, list[str]]:
         """What is not as it was although nothing is the matter any more, after some time."""
-        until = time.monotonic() + CALM_SECONDS
+        began = time.monotonic()
         while True:
             late = {
                 "throttled": afterwards.changed(
@@ -284,7 +284,8 @@ class _Soak:
                 ),
                 "marks": [each for each in self._marks() if each.endswith("-schedule")],
             }
-            if not any(late.values()) or time.monotonic() > until:
+            waited = time.monotonic() - began  # a lease is taken over, Nodes are written
+            if waited > CALM_SECONDS or (waited > SETTLE_SECONDS and not any(late.values())):
                 return late
             time.sleep(1)
 
