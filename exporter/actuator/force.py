@@ -4,38 +4,21 @@ The rule: a value is put back only where it is still the one that we wrote; what
 set meanwhile is left alone and said. Of what several runs want of one cgroup the strictest holds.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from typing import NamedTuple
 
 from msgspec.structs import replace
 
 from exporter.actuator import knobs
-from exporter.actuator.cgroups import Folder, Hierarchy, NotAllowed, Roots, below, opened
-from exporter.actuator.journal import Content, Entry, Journal, JournalError, Record
-from exporter.actuator.protocol import Answer, Change, Held, Knob, Look, Place, Set, Target
+from exporter.actuator.cgroups import Folder, Hierarchy, NotAllowed, Roots
+from exporter.actuator.choice import Choice
+from exporter.actuator.journal import Content, Entry, Journal, JournalError
+from exporter.actuator.protocol import Answer, Change, Held, Knob, Look, Place, Set
 from exporter.actuator.restore import GONE, Key, Same, Write, file_of, reason, restore, shown
+from exporter.actuator.steps import Step, changes_of, foreign, in_order, placement, step_of
 from exporter.host.kubepods import read_path
 
-_MOST_CGROUPS = 2000
 _MOST_RUNS = 256
-
-
-class _Step(NamedTuple):
-    """One cgroup of a request: what is there now by record, and what is to be."""
-
-    folder: Folder
-    old: Entry | None
-    new: Entry
-    now: tuple[str, ...]
-
-    @property
-    def changes(self) -> list[tuple[Record, str]]:
-        return [
-            (record, now)
-            for record, now in zip(self.new.records, self.now, strict=True)
-            if record.after not in (now, knobs.ANYTHING)
-        ]
 
 
 class Force:
@@ -48,8 +31,8 @@ class Force:
         roots: Roots,
         write: Write = Folder.write,
     ) -> None:
-        self._journal, self._hierarchies, self._roots = journal, hierarchies, roots
-        self._write = write
+        self._journal, self._hierarchies, self._write = journal, hierarchies, write
+        self._choice = Choice(hierarchies, roots)
         self._entries: dict[Key, Entry] = {}
         self._given_up: dict[Key, set[str]] = {}
         self._late: dict[Key, Entry] = {}
@@ -76,7 +59,7 @@ class Force:
             steps = list(self._steps(request, stack, notes))
             qos = [step for step in steps if step.new.knob == "qos"]
             steps = [step for step in steps if step.new.knob != "qos"]
-            changes = [_change(s, r, now) for s in (*qos, *steps) for r, now in s.changes]
+            changes = changes_of([*qos, *steps])
             if not request.dry:
                 for step in qos:  # a placement, never taken back: nothing to write down
                     self._put(step, notes)
@@ -85,11 +68,9 @@ class Force:
 
     def look(self, request: Look) -> Answer:
         """Raises NotAllowed or OSError."""
-        hierarchy = self._hierarchy(request.knob)
         places = []
-        for path in self._paths(hierarchy, request.target):
-            with opened(hierarchy, path) as folder:
-                self._verify(folder, request.target)
+        with ExitStack() as stack:
+            for folder in self._choice.folders(request.knob, request.target, stack):
                 limit: float | None = None
                 now: float | None = None
                 if request.knob == "cpu_quota":
@@ -151,62 +132,32 @@ class Force:
             for entry in self._entries.values()
         )
 
-    # --- choosing cgroups
+    # --- planning
 
-    def _hierarchy(self, knob: Knob) -> Hierarchy:
-        controller = knobs.CONTROLLER[knob]
-        found = self._hierarchies.get(controller)
-        if found is None:
-            raise NotAllowed(f"no cgroup hierarchy with the controller {controller} here")
-        return found
-
-    def _paths(self, hierarchy: Hierarchy, target: Target | None) -> list[str]:
-        if target is not None:
-            self._roots.check(target.path, target.uid)
-            return [target.path.strip("/")]
-        paths = self._roots.here(hierarchy)
-        if not paths:
-            raise NotAllowed(f"{hierarchy.name}: none of the offline cgroups is there")
-        return paths
-
-    def _verify(self, folder: Folder, target: Target | None) -> None:
-        self._roots.check(folder.path, target.uid if target else "")
-        if target is not None and target.inode not in (None, folder.inode):
-            raise NotAllowed(
-                f"cgroup {folder.path!r}: is another one than was meant, got inode "
-                f"{folder.inode}, want {target.inode}"
-            )
-
-    def _steps(self, request: Set, stack: ExitStack, notes: list[str]) -> Iterable[_Step]:
-        hierarchy = self._hierarchy(request.knob)
-        for path in self._paths(hierarchy, request.target):
-            folder = stack.enter_context(opened(hierarchy, path))
-            self._verify(folder, request.target)
-            level = folder.has(knobs.QOS_LEVEL) if request.knob == "preempt" else False
-            if level:
-                yield self._qos(folder)
+    def _steps(self, request: Set, stack: ExitStack, notes: list[str]) -> Iterator[Step]:
+        for folder in self._choice.folders(request.knob, request.target, stack):
+            if request.knob == "preempt" and folder.has(knobs.QOS_LEVEL):
+                yield placement(folder)
                 continue
             found = self._one(folder, request, notes)
             if found is not None:
                 yield found
-            yield from self._below(folder, request, stack, notes)
+            # v1: what is below must be limited for itself (io), or lies in the way (cpu_quota)
+            if folder.hierarchy.version == 1 and request.knob in ("io", "cpu_quota"):
+                yield from self._below(folder, request, stack, notes)
 
     def _below(
         self, folder: Folder, request: Set, stack: ExitStack, notes: list[str]
-    ) -> Iterable[_Step]:
-        """v1: what is below must be limited for itself (io), or lies in the way (cpu_quota)."""
-        if folder.hierarchy.version == 2 or request.knob not in ("io", "cpu_quota"):
-            return
-        for path in below(folder.hierarchy, folder.path, _MOST_CGROUPS):
+    ) -> Iterator[Step]:
+        for inner in self._choice.below(folder, stack):
             try:
-                inner = stack.enter_context(opened(folder.hierarchy, path))
                 if request.knob == "cpu_quota":
-                    known = ("cpu", path, "cpu_quota") in self._entries
+                    known = ("cpu", inner.path, "cpu_quota") in self._entries
                     cores = knobs.cores_of(inner)
                     if not known and (cores is None or cores <= request.limits["cores"]):
                         continue
                 found = self._one(inner, request, notes)
-            except (NotAllowed, knobs.Unfit):
+            except knobs.Unfit:
                 continue  # gone meanwhile, its files first
             except OSError as error:
                 if error.errno in GONE:
@@ -215,13 +166,7 @@ class Force:
             if found is not None:
                 yield found
 
-    def _qos(self, folder: Folder) -> _Step:
-        now = knobs.current(folder, knobs.QOS_LEVEL)
-        record = Record(knobs.QOS_LEVEL, now, "-1")
-        entry = Entry("cpu", folder.path, folder.inode, "", "qos", {}, (record,))
-        return _Step(folder, None, entry, (now,))
-
-    def _one(self, folder: Folder, request: Set, notes: list[str]) -> _Step | None:
+    def _one(self, folder: Folder, request: Set, notes: list[str]) -> Step | None:
         place = (folder.hierarchy.controller, folder.path, request.knob)
         old = self._entries.get(place)
         if old is not None and old.inode != folder.inode:
@@ -230,8 +175,8 @@ class Force:
         if request.run in self._given_up.get(place, ()):
             notes.append(f"{folder.path}: left alone, as somebody else sets it too")
             return None
-        if old is not None and (foreign := _foreign(folder, old)):
-            notes.append(f"{foreign}: left alone")
+        if old is not None and (theirs := foreign(folder, old)):
+            notes.append(f"{theirs}: left alone")
             if not request.dry:
                 self._given_up.setdefault(place, set()).update(old.wants, [request.run])
                 del self._entries[place]
@@ -243,28 +188,10 @@ class Force:
         new = Entry(
             place[0], folder.path, folder.inode, read_path(folder.path).uid, place[2], wants, ()
         )
-        step = self._step(folder, old, new)
+        step = step_of(folder, old, new)
         if old is None and not step.changes:
             return None
         return step
-
-    def _step(self, folder: Folder, old: Entry | None, new: Entry) -> _Step:
-        before = {(r.file, r.key): r.before for r in old.records} if old else {}
-        merged = knobs.strictest(new.wants.values())
-        planned = knobs.plan(folder, new.knob, merged, before)  # type: ignore[arg-type]
-        now = tuple(knobs.value(folder, record) for record in planned)
-        ours = {(r.file, r.key) for r in old.records} if old else set()
-        records = [
-            replace(record, previous=value) if (record.file, record.key) in ours else record
-            for record, value in zip(planned, now, strict=True)
-        ]
-        if old is not None:  # a device that the cgroup is no longer known to use is still limited
-            kept = [
-                r for r in old.records if (r.file, r.key) not in {(p.file, p.key) for p in planned}
-            ]
-            records += kept
-            now += tuple(record.after for record in kept)
-        return _Step(folder, old, replace(new, records=tuple(records)), now)
 
     # --- changing
 
@@ -284,7 +211,7 @@ class Force:
                     folder = stack.enter_context(
                         Same(self._hierarchies.get(entry.controller), entry)
                     )
-                    steps.append(self._step(folder, self._late[place], entry))
+                    steps.append(step_of(folder, self._late[place], entry))
                 except (OSError, NotAllowed, knobs.Unfit) as error:
                     notes.append(f"{entry.path}: {reason(error)}")
                     over.append(entry)
@@ -297,13 +224,13 @@ class Force:
                         self._late[step.new.place], wants=step.new.wants
                     )
             else:
-                changes += [_change(step, r, now) for step in steps for r, now in step.changes]
+                changes += changes_of(steps)
         restored, more = self._restore(over)
         notes += more
         self._keep(notes)
         return changes + restored
 
-    def _apply(self, steps: Sequence[_Step], notes: list[str]) -> None:
+    def _apply(self, steps: Sequence[Step], notes: list[str]) -> None:
         """All of them, or none: what was written of a refused request is taken back."""
         if not steps:
             return
@@ -311,9 +238,9 @@ class Force:
         entries.update({step.new.place: step.new for step in steps})
         self._save(entries)
         self._entries = entries
-        done: list[_Step] = []
+        done: list[Step] = []
         try:
-            for step in _in_order(steps):
+            for step in in_order(steps):
                 done.append(step)
                 if not self._put(step, notes):
                     self._entries.pop(step.new.place)
@@ -332,7 +259,7 @@ class Force:
                 self._entries[step.new.place] = replace(step.new, records=records)
             self._late.pop(step.new.place, None)
 
-    def _put(self, step: _Step, notes: list[str]) -> bool:
+    def _put(self, step: Step, notes: list[str]) -> bool:
         """False where the cgroup is gone. Raises OSError with the file in it."""
         for record, _ in step.changes:
             try:
@@ -346,7 +273,7 @@ class Force:
                 raise OSError(error.errno, text) from None
         return True
 
-    def _take_back(self, step: _Step, notes: list[str]) -> None:
+    def _take_back(self, step: Step, notes: list[str]) -> None:
         for record, now in reversed(step.changes):
             try:
                 if knobs.value(step.folder, record) != now:
@@ -380,39 +307,6 @@ class Force:
             self._save(self._entries)
         except JournalError as error:
             notes.append(str(error))
-
-
-def _in_order(steps: Sequence[_Step]) -> list[_Step]:
-    """v1 refuses a quota above that of the cgroup around it: less from the inside, more from the
-    outside."""
-
-    def depth(step: _Step) -> int:
-        return step.folder.path.count("/")
-
-    looser = any(
-        step.old is not None and _tightness(step.old) < _tightness(step.new) for step in steps
-    )
-    return sorted(steps, key=depth, reverse=not looser)
-
-
-def _tightness(entry: Entry) -> float:
-    return min(knobs.strictest(entry.wants.values()).values(), default=0.0)
-
-
-def _foreign(folder: Folder, entry: Entry) -> str:
-    """What somebody else has set since, "" where all is as we left it."""
-    for record in entry.records:
-        if record.coupled:
-            continue
-        now = knobs.value(folder, record)
-        if now not in (record.after, record.previous):
-            where = folder.shown(file_of(record))
-            return f"{where}: somebody else set it to {now}, ours was {record.after}"
-    return ""
-
-
-def _change(step: _Step, record: Record, now: str) -> Change:
-    return Change(step.folder.shown(file_of(record)), now, record.after)
 
 
 def _after(notes: Sequence[str]) -> str:
