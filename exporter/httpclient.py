@@ -109,7 +109,8 @@ async def fetch(
             return await body(answer, most)
     except TimeoutError:
         raise KernmeshError(f"no answer in {timeout}") from None
-    except (httpx.HTTPError, httpx.InvalidURL, OSError, zlib.error) as error:
+    except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError, zlib.error) as error:
+        # httpx looks where a redirect leads even if it is not followed: ValueError.
         text = tls_problem(error, opened.section) or str(error) or type(error).__name__
         raise KernmeshError(text) from error
 

@@ -47,6 +47,7 @@ def test_an_answer_is_unpacked_up_to_the_last_byte_that_it_may_have(body: bytes)
         (http(b"what\nis this?", 400), 9, "HTTP 400: what is t"),
         (http(b"", 400), 9, "HTTP 400"),
         (http(b"", 302, "location: http://127.0.0.1:1/\r\n"), 9, "HTTP 302"),
+        (http(b"", 302, "location: :http://[/\r\n"), 9, "Invalid IPv6 URL"),
     ],
 )
 def test_whatever_is_no_answer_is_one_line(answer: bytes, quoted: int, said: str) -> None:

@@ -292,7 +292,8 @@ class Transport:
         except Exception as error:
             import httpx  # here by now, unless it was not this that failed
 
-            if not isinstance(error, httpx.HTTPError | httpx.InvalidURL | OSError):
+            # httpx looks where a redirect leads even if it is not followed: ValueError.
+            if not isinstance(error, httpx.HTTPError | httpx.InvalidURL | OSError | ValueError):
                 raise
             text = str(error) or type(error).__name__
             raise ApiError(where, f"{self._access.server}: {text}") from error

@@ -6,6 +6,7 @@ are between two answers; before the second, they are the agent's own. Draws noth
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
@@ -42,13 +43,13 @@ class Asker:
         """Raises KernmeshError."""
         try:
             status = msgspec.json.decode(self._get("/status.json"), type=StatusJson)
-        except msgspec.MsgspecError as error:
+        except (ValueError, RecursionError) as error:
             raise KernmeshError(
                 f"{self._url}: no kernmesh agent of this version: {error}"
             ) from error
         now = self._clock.monotonic()
         text = self._get(f"/metrics?name[]={COUNTED.name}").decode(errors="replace")
-        counts = {program: float(count) for program, count in _COUNT.findall(text)}
+        counts = _counts(text)
         events = {
             program.name: program.events_per_second
             for program in status.programs
@@ -76,10 +77,18 @@ class Asker:
                     body += piece
                     if len(body) > MAX_BYTES:
                         raise KernmeshError(f"{self._url}{path}: more than {MAX_BYTES} bytes")
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:  # of a bad redirect
             reason = str(error) or type(error).__name__
             raise KernmeshError(f"{self._url}: {reason}") from error
         return bytes(body)
+
+
+def _counts(text: str) -> dict[str, float]:
+    found = {}
+    for program, count in _COUNT.findall(text):
+        with suppress(ValueError):  # no number
+            found[program] = float(count)
+    return found
 
 
 def open_client(ca: str | None) -> "httpx.Client":

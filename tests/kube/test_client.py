@@ -41,6 +41,7 @@ from tests.pki import Pair, for_server
             True,
         ),
         (Fault("redirect"), 302, None, "a redirect, which is not followed", False),
+        (Fault("redirect", location=":http://[/"), None, None, "Invalid IPv6 URL", True),
         (Fault("cut"), None, None, "disconnected", True),
         (Fault("half"), None, None, "peer closed connection", True),
         (Fault("garbage"), None, None, "what was answered is no JSON", True),

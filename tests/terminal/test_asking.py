@@ -42,6 +42,9 @@ def test_rates_are_between_two_answers_and_the_agent_s_own_before_the_second() -
     ("answer", "line"),
     [
         (httpx.Response(503, text="busy"), "http://a/status.json: HTTP 503"),
+        (httpx.Response(302, headers={"location": ":http://[/"}), "http://a: Invalid IPv6 URL"),
+        (httpx.Response(200, content=b'{"version": "\xff"}'), "http://a: no kernmesh agent"),
+        (httpx.Response(200, content=b'{"x": ' + b"[" * 5000), "http://a: no kernmesh agent"),
         (httpx.Response(200, text="<html>"), "http://a: no kernmesh agent of this version"),
         (httpx.Response(200, text=json.dumps({"version": 1})), "http://a: no kernmesh agent"),
         (httpx.Response(200, content=b" " * (MAX_BYTES + 1)), "http://a/status.json: more than"),
@@ -53,6 +56,14 @@ def test_an_answer_that_is_none_is_one_line(answer: httpx.Response, line: str) -
         Asker(client, "http://a", FakeClock()).ask()
     assert str(caught.value).startswith(line)
     assert "\n" not in str(caught.value)
+
+
+def test_a_count_that_is_no_number_is_not_known() -> None:
+    clock = FakeClock()
+    asking = asker(clock, iter([COUNT % ("timers", "many"), COUNT % ("timers", 5)]))
+    assert asking.ask().events == {"timers": 1203.6, "oomkill": 0.0}
+    clock.advance(2.0)
+    assert asking.ask().events == {"timers": 1203.6, "oomkill": 0.0}
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1", "nonsense", "http://[::1", "ftp://x"])
