@@ -60,7 +60,8 @@ class KernelSymbols:
         if address - start >= _LARGEST_FUNCTION:
             return None
         offset = table.offsets[bisect_left(table.addresses, start, 0, after)]
-        return table.names[offset : table.names.index(b"\n", offset)].decode() or None
+        name = table.names[offset : table.names.index(b"\n", offset)]
+        return name.decode(errors="replace") or None
 
     def _read(self) -> None:
         """A table that was read before stays if this fails, and a failure is not tried again
@@ -94,18 +95,21 @@ def _parse(lines: Iterable[bytes]) -> _Table:
         head, kind, rest = line[:-1].partition(b" ")[0], line[17:18], line[19:-1]
         if len(head) != 16:  # 32-bit kernels, or no kallsyms at all
             continue
-        if kind in _CODE:
-            if rest.startswith(b"__pfx_"):  # the padding before a function, half of all names
-                continue
-            addresses.append(int(head, 16))
-            offsets.append(len(names))
-            names += rest.partition(b"\t")[0]
-            names += b"\n"
-            in_code = True
-        elif in_code:
-            addresses.append(int(head, 16))
-            offsets.append(_NO_NAME)
-            in_code = False
+        try:
+            if kind in _CODE:
+                if rest.startswith(b"__pfx_"):  # the padding before a function, half of all names
+                    continue
+                addresses.append(int(head, 16))
+                offsets.append(len(names))
+                names += rest.partition(b"\t")[0]
+                names += b"\n"
+                in_code = True
+            elif in_code:
+                addresses.append(int(head, 16))
+                offsets.append(_NO_NAME)
+                in_code = False
+        except (ValueError, OverflowError):  # no address
+            continue
     return _sorted(addresses, offsets, bytes(names))
 
 

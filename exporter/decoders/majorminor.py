@@ -9,6 +9,7 @@ from exporter.clock import Clock
 from exporter.decoders.provisional import Provisional
 from exporter.decoders.uint import number
 from exporter.errors import DecodeError
+from exporter.host.text import is_count
 from exporter.hostfs import HostFs
 
 _KEEP_SECONDS = 10.0  # numbers are given out again when a device goes
@@ -38,11 +39,11 @@ class DiskName:
         """Lines are `major minor #blocks name` (block/genhd.c, show_partition)."""
         names = {}
         try:
-            text = self._path.read_text()
+            text = self._path.read_text(errors="replace")
         except OSError as error:
             raise DecodeError(f"{self._path}: cannot be read: {error.strerror}") from None
         for line in text.splitlines():
             fields = line.split()
-            if len(fields) == 4 and fields[0].isdigit() and fields[1].isdigit():
+            if len(fields) == 4 and is_count(fields[0]) and is_count(fields[1]):
                 names[int(fields[0]), int(fields[1])] = fields[3]
         return names

@@ -7,6 +7,7 @@ Documentation/filesystems/proc.rst 1.7.
 from typing import NamedTuple
 
 from exporter.errors import KernmeshError
+from exporter.host.text import is_count
 
 
 class CpuTimes(NamedTuple):
@@ -34,7 +35,7 @@ def parse_cpu_times(text: str, place: str = "/proc/stat") -> CpuTimes:
     if not line.startswith("cpu "):
         raise KernmeshError(f"{place}: no line begins with 'cpu ': is this a /proc of Linux?")
     numbers = line.split()[1 : 1 + len(CpuTimes._fields)]
-    if len(numbers) < len(CpuTimes._fields) or not all(n.isdecimal() for n in numbers):
+    if len(numbers) < len(CpuTimes._fields) or not all(map(is_count, numbers)):
         raise KernmeshError(f"{place}: cpu line: got {line!r}, want eight numbers or more")
     return CpuTimes(*map(int, numbers))
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from exporter.errors import KernmeshError
+from exporter.host.text import is_count
 
 SECTOR_BYTES = 512  # of diskstats, whatever the device's own are
 _WITHOUT_A_DEVICE = re.compile(r"(loop|ram|zram|fd|sr|dm-|md|nbd)\d+$")
@@ -35,7 +36,7 @@ def parse_diskstats(text: str, place: str = "/proc/diskstats") -> dict[str, Disk
     found: dict[str, DiskTimes] = {}
     for line in text.splitlines():
         fields = line.split()
-        if len(fields) < 14 or not all(field.isdecimal() for field in fields[3:14]):
+        if len(fields) < 14 or not all(map(is_count, fields[3:14])):
             raise KernmeshError(f"{place}: got {line.strip()!r}, want eleven numbers after a name")
         reads, _, read_sectors, read_ms, writes, _, write_sectors, write_ms, _, busy_ms, _ = map(
             int, fields[3:14]

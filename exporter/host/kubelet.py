@@ -5,6 +5,7 @@ leaves. Formulas: FORMATS section 4 (kubelet's cgroup v1 and v2 scripts).
 """
 
 from exporter.errors import KernmeshError
+from exporter.host.text import is_count
 
 
 def parse_memory_stat(text: str, keys: tuple[str, ...], place: str) -> list[int]:
@@ -12,7 +13,7 @@ def parse_memory_stat(text: str, keys: tuple[str, ...], place: str) -> list[int]
     found: dict[str, int] = {}
     for line in text.splitlines():
         key, _, value = line.partition(" ")
-        if key in keys and value.isdecimal():
+        if key in keys and is_count(value):
             found[key] = int(value)
     missing = [key for key in keys if key not in found]
     if missing:

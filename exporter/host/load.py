@@ -6,6 +6,7 @@ Pure: text in, numbers out. Kernel: fs/proc/loadavg.c, fs/proc/stat.c show_stat(
 from typing import NamedTuple
 
 from exporter.errors import KernmeshError
+from exporter.host.text import is_count
 
 
 class Load(NamedTuple):
@@ -42,7 +43,7 @@ def parse_tasks(text: str, place: str = "/proc/stat") -> Tasks:
     found: dict[str, int] = {}
     for line in text[text.rfind("\nctxt ") + 1 :].splitlines():
         key, _, value = line.partition(" ")
-        if key in ("ctxt", "procs_running", "procs_blocked") and value.isdecimal():
+        if key in ("ctxt", "procs_running", "procs_blocked") and is_count(value):
             found[key] = int(value)
     if len(found) < 3:
         raise KernmeshError(f"{place}: no ctxt, procs_running and procs_blocked lines")

@@ -6,6 +6,7 @@ Pure: text in, numbers out. Kernel: fs/proc/meminfo.c, mm/show_mem.c si_mem_avai
 from typing import NamedTuple
 
 from exporter.errors import KernmeshError
+from exporter.host.text import is_count
 
 
 class Memory(NamedTuple):
@@ -24,7 +25,7 @@ def parse_memory(text: str, place: str = "/proc/meminfo") -> Memory:
         key, _, rest = line.partition(":")
         if key in ("MemTotal", "MemAvailable"):
             parts = rest.split()
-            if len(parts) != 2 or not parts[0].isdecimal() or parts[1] != "kB":
+            if len(parts) != 2 or not is_count(parts[0]) or parts[1] != "kB":
                 raise KernmeshError(f"{place}: {key}: got {rest.strip()!r}, want a number of kB")
             found[key] = int(parts[0]) * 1024
     missing = [key for key in ("MemTotal", "MemAvailable") if key not in found]
@@ -45,7 +46,7 @@ def parse_meminfo(text: str) -> dict[str, int]:
     return {
         key: int(rest[0]) * 1024
         for key, rest in fields
-        if len(rest) == 2 and rest[1] == "kB" and rest[0].isdecimal()
+        if len(rest) == 2 and rest[1] == "kB" and is_count(rest[0])
     }
 
 
@@ -71,6 +72,8 @@ def parse_reclaim(text: str, place: str = "/proc/vmstat") -> Reclaim:
         if line.startswith(stems):
             key, _, value = line.partition(" ")
             stem = next(stem for stem in stems if key.startswith(stem))
+            if not is_count(value):
+                raise KernmeshError(f"{place}: {key}: got {value!r}, want a number")
             sums[stem] = sums.get(stem, 0) + int(value)
     missing = [stem for stem in stems if stem not in sums and stem != "compact_stall"]
     if missing:

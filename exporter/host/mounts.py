@@ -74,6 +74,6 @@ def _folder(place: str, fs: HostFs) -> Path:
 
 def _offered(folder: Path) -> frozenset[str]:
     try:
-        return frozenset((folder / "cgroup.controllers").read_text().split())
-    except OSError:
+        return frozenset((folder / "cgroup.controllers").read_text(errors="replace").split())
+    except (OSError, ValueError):  # or a place with a NUL in it
         return frozenset()

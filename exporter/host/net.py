@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from exporter.errors import KernmeshError
+from exporter.host.text import is_count
 
 
 class NetTotals(NamedTuple):
@@ -30,7 +31,7 @@ def parse_net_dev(text: str, place: str = "/proc/net/dev") -> dict[str, NetTotal
     for line in text.splitlines()[2:]:
         name, _, rest = line.partition(":")
         fields = rest.split()
-        if len(fields) < 16 or not all(field.isdecimal() for field in fields[:16]):
+        if len(fields) < 16 or not all(map(is_count, fields[:16])):
             raise KernmeshError(f"{place}: got {line.strip()!r}, want sixteen numbers after a name")
         received, sent = map(int, fields[:4]), map(int, fields[8:12])
         found[name.strip()] = NetTotals(*received, *sent)

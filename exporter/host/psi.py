@@ -40,7 +40,7 @@ def parse_pressure(text: bytes, place: str = "pressure") -> Pressure:
     for line in text.splitlines():
         kind, _, rest = line.partition(b" ")
         total = rest.rpartition(b"total=")[2]
-        if kind not in (b"some", b"full") or not total.isdigit():
+        if kind not in (b"some", b"full") or not total.isdigit() or len(total) > 20:
             raise KernmeshError(f"{place}: got {line!r}, want some|full avg10= … total=<µs>")
         found[kind] = int(total) / 1e6
     return Pressure(found.get(b"some"), found.get(b"full"))

@@ -6,6 +6,12 @@ A short read is not the end of a /proc file; an empty one is (fs/seq_file.c).
 import os
 
 _ENOUGH = 1 << 16
+_MOST_DIGITS = 20  # of 64 bits
+
+
+def is_count(text: str) -> bool:
+    """Whether it is a number as the kernel counts; int() takes other digits, and refuses many."""
+    return text.isdecimal() and len(text) <= _MOST_DIGITS
 
 
 def read_text(path: str) -> str:

@@ -196,7 +196,7 @@ class Jobs:
             return
         for thread in threads:
             words = (read_once(f"{folder}/{thread}/schedstat") or b"").split()
-            if len(words) == 3:
+            if len(words) == 3 and words[1].isdigit():
                 self._has_delay = True
                 yield thread, int(words[1])
             elif self._has_delay is None and os.path.isdir(f"{folder}/{thread}"):  # noqa: PTH112
@@ -209,8 +209,11 @@ class Jobs:
         words = text[text.rfind(b")") + 2 :].split()  # a command's name may hold blanks
         if len(words) < 22:
             return None
-        times, threads = int(words[11]) + int(words[12]), int(words[17])
-        return _Stat(words[0] not in b"ZX", times, threads, int(words[19]), int(words[21]))
+        try:
+            times, threads = int(words[11]) + int(words[12]), int(words[17])
+            return _Stat(words[0] not in b"ZX", times, threads, int(words[19]), int(words[21]))
+        except ValueError:
+            return None
 
     def read(self, now: float) -> Mapping[Series, float]:
         """For the store: job/<name>.<measure>."""

@@ -119,3 +119,11 @@ def test_pci_numbers_have_names_where_pci_ids_is_and_are_hexadecimal_where_not(
     without = fake_host(tmp_path / "without", {})
     assert decoder(PciNames([with_ids.root])).rewrite(str(number)) == name
     assert decoder(PciNames([without.root])).rewrite(str(number)) == bare
+
+
+@pytest.mark.parametrize("line", [b"\xff\xfe", "8 ² 1 x".encode(), b"8 " + b"9" * 5000 + b" 1 x"])
+def test_a_line_of_partitions_that_is_none_hides_no_other(tmp_path: Path, line: bytes) -> None:
+    fs = fake_host(tmp_path, {"proc/partitions": line + b"\n" + PARTITIONS.encode()})
+    raw, name = device(8, 0), DiskName(fake_host(tmp_path / "b", {"proc/partitions": PARTITIONS}),
+                                       FakeClock()).decode(device(8, 0))  # fmt: skip
+    assert DiskName(fs, FakeClock()).decode(raw) == name

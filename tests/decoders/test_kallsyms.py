@@ -140,3 +140,15 @@ def test_the_running_kernels_functions_are_named() -> None:
     known = KernelSymbols(HostFs(), SystemClock())
     assert wanted
     assert [known.name(address) for address, _ in wanted] == [name for _, name in wanted]
+
+
+def test_lines_that_have_no_address_are_passed_over(tmp_path: Path) -> None:
+    odd = "fffffff\u00e981000000 T a\n-fffffff81000000 T b\nffffffff 8 T c\nxfffffff81000000 D d\n"
+    found = symbols(tmp_path, odd + KALLSYMS + odd)
+    assert found.name(0xFFFFFFFF81000050) == "pipe_lock"
+
+
+def test_a_name_that_is_no_utf_8_is_shown_as_far_as_it_is(tmp_path: Path) -> None:
+    found = symbols(tmp_path)
+    (tmp_path / "proc/kallsyms").write_bytes(b"ffffffff81000000 T a\xffb\n")
+    assert found.name(0xFFFFFFFF81000000) == "a\ufffdb"

@@ -4,14 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from exporter.host.cgroup_stat import (
-    IoLimit,
-    Limits,
-    Usage,
-    UsageReader,
-    layout_of,
-    read_limits,
-)
+from exporter.host.cgroup_limits import IoLimit, Limits, read_limits
+from exporter.host.cgroup_stat import Usage, UsageReader, layout_of
 from exporter.host.mounts import cgroup_mounts
 from exporter.host.open_files import Descriptors, Gone
 from tests.usage.cgroup_trees import Numbers, machine, put, remove

@@ -29,7 +29,10 @@ def test_this_machine_has_disks() -> None:
     assert any(map(looks_like_a_disk, parse_diskstats(Path("/proc/diskstats").read_text())))
 
 
-@pytest.mark.parametrize("line", ["x", "8 0 sda 1 2 3", "8 0 sda 1 2 3 4 5 6 7 8 9 10 -1"])
+@pytest.mark.parametrize(
+    "line",
+    ["x", "8 0 sda 1 2 3", "8 0 sda 1 2 3 4 5 6 7 8 9 10 -1", f"8 0 sda{' 1' * 10} {'9' * 5000}"],
+)
 def test_a_line_that_is_none_is_said(line: str) -> None:
     with pytest.raises(KernmeshError, match=f"p: got '{line}', want eleven numbers"):
         parse_diskstats(line, "p")

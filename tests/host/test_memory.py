@@ -48,6 +48,10 @@ def test_what_is_not_available_is_used(total: int, available: int, percent: floa
             "p: MemTotal: got 'many kB', want a number of kB",
         ),
         ("MemTotal: 1 MB\nMemAvailable: 1 kB\n", "p: MemTotal: got '1 MB', want a number of kB"),
+        (
+            f"MemTotal: {'9' * 5000} kB\nMemAvailable: 1 kB\n",
+            f"p: MemTotal: got '{'9' * 5000} kB', want a number of kB",
+        ),
         ("MemTotal:\nMemAvailable: 1 kB\n", "p: MemTotal: got '', want a number of kB"),
         (
             "MemTotal: 0 kB\nMemAvailable: 0 kB\n",
@@ -88,3 +92,9 @@ def test_reclaim_events_of_all_zones_and_kinds_are_added_up() -> None:
     assert parse_reclaim(old) == Reclaim(9, None, 3, 2)
     with pytest.raises(KernmeshError, match="p: no allocstall line"):
         parse_reclaim(VMSTAT.replace("allocstall", "x"), "p")
+
+
+@pytest.mark.parametrize("value", ["", "many", "-1", "1 2", "9" * 5000])
+def test_an_event_that_is_no_number_is_said(value: str) -> None:
+    with pytest.raises(KernmeshError, match="p: workingset_refault_anon: got"):
+        parse_reclaim(VMSTAT + f"workingset_refault_anon {value}\n", "p")

@@ -68,3 +68,12 @@ def test_odd_lines_are_passed_over(tmp_path: Path, text: str) -> None:
 
 def test_no_mountinfo_means_no_mounts(tmp_path: Path) -> None:
     assert cgroup_mounts(HostFs(proc=tmp_path)) == []
+
+
+def test_controllers_that_are_no_text_or_stand_nowhere_are_none(tmp_path: Path) -> None:
+    line = "41 31 0:38 / /sys/fs/cgroup/a\\000b rw - cgroup2 cgroup2 rw\n"
+    fs = fake_host(tmp_path, {"proc/1/mountinfo": line})
+    assert [mount.controllers for mount in cgroup_mounts(fs)] == [frozenset()]
+    line = "41 31 0:38 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n"
+    files = {"proc/1/mountinfo": line, "sys/fs/cgroup/cgroup.controllers": b"cpu \xff\n"}
+    assert "cpu" in cgroup_mounts(fake_host(tmp_path, files))[0].controllers

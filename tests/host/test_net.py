@@ -27,7 +27,9 @@ def test_this_machine_has_a_loopback() -> None:
     assert "lo" in parse_net_dev(Path("/proc/net/dev").read_text())
 
 
-@pytest.mark.parametrize("line", ["eth0", "eth0: 1 2 3", "eth0: " + "x " * 16])
+@pytest.mark.parametrize(
+    "line", ["eth0", "eth0: 1 2 3", "eth0: " + "x " * 16, "a: " + "9" * 5000 + " 1" * 15]
+)
 def test_a_line_that_is_none_is_said(line: str) -> None:
     with pytest.raises(KernmeshError, match="want sixteen numbers after a name"):
         parse_net_dev(HEAD + line, "p")

@@ -214,3 +214,16 @@ def test_a_real_process_counts_what_the_kernel_says(word: str) -> None:
         assert after.memory_rss_bytes > 1 << 20
     assert eventually(lambda: jobs.usage()["real"].processes == 0)
     assert jobs.usage()["real"].cpu_seconds >= after.cpu_seconds
+
+
+@pytest.mark.parametrize("field", [11, 12, 17, 19, 21])
+def test_a_stat_that_makes_no_sense_costs_its_process(host: HostFs, field: int) -> None:
+    process(host, 10, "server")
+    process(host, 11, "server")
+    stat = host.proc / "10/stat"
+    head, _, rest = stat.read_text().rpartition(") ")
+    words = rest.split()
+    words[field] = "many"
+    stat.write_text(f"{head}) {' '.join(words)}")
+    (host.proc / "11/task/11/schedstat").write_text("5 many 7\n")
+    assert jobs_of(host, job="server").usage()["job"].processes == 1
