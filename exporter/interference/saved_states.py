@@ -50,7 +50,7 @@ def decode(data: bytes, boot: str, now: float) -> SavedStates:
     """Raises KernmeshError with the reason why it is not to be used."""
     try:
         saved = msgspec.json.decode(data, type=SavedStates)
-    except msgspec.DecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise KernmeshError(
             f"saved states of interference rules are not readable: {error}"
         ) from None

@@ -60,7 +60,7 @@ def _from_file(file: str) -> tuple[dict[str, str], bool]:
     """Expressions by name, and whether the file asks for cgroups."""
     try:
         caelus = msgspec.json.decode(read_source(Path(file), _MOST_BYTES), type=_Caelus)
-    except msgspec.DecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError([Problem(file, 0, "", f"{error}, want a caelus.json")]) from None
     jobs = (caelus.online.jobs if caelus.online else None) or []
     problems: list[Problem] = []

@@ -116,7 +116,7 @@ def read_directories(data: memoryview, shape: Shape) -> tuple[int, Directory]:
             continue
         try:
             found.append((generation, msgspec.msgpack.decode(body, type=Directory)))
-        except msgspec.MsgspecError:
+        except (ValueError, RecursionError):
             continue
     if not found:
         raise Refused("no directory of series in it is whole")

@@ -89,3 +89,15 @@ def test_a_bad_file_is_refused_in_one_line(content: object, want: str, tmp_path:
 def test_a_file_that_is_not_there_is_named() -> None:
     with pytest.raises(ConfigError, match=r"/nowhere/caelus\.json: cannot be read"):
         job_patterns([], "/nowhere/caelus.json")
+
+
+@pytest.mark.parametrize("inner", ['{"a":' * 5000, "[" * 5000])
+def test_a_file_that_is_nested_without_end_is_told_of_in_a_line(tmp_path: Path, inner: str) -> None:
+    with pytest.raises(ConfigError, match=r"want a caelus\.json"):
+        job_patterns([], file(tmp_path, '{"online": {"pid_to_cgroup": {"a": ' + inner))
+
+
+def test_a_file_that_is_no_utf_8_is_told_of_in_a_line(tmp_path: Path) -> None:
+    (tmp_path / "caelus.json").write_bytes(b'{"online": {"jobs": [{"name": "\xff"}]}}')
+    with pytest.raises(ConfigError, match=r"want a caelus\.json"):
+        job_patterns([], str(tmp_path / "caelus.json"))

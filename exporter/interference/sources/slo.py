@@ -56,7 +56,7 @@ def parse_answer(text: bytes, place: str) -> list[SloValue]:
         raise KernmeshError(f"{place}: got more than {MOST_BYTES} bytes, want fewer")
     try:
         answer = msgspec.json.decode(text, type=_Answer)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise KernmeshError(
             f"{place}: no answer of the form {{code, msg, data}}: {error}"
         ) from None
