@@ -6,6 +6,7 @@ interpreter, hangs, or eats memory ends it.
 """
 
 import hashlib
+import logging
 import sys
 import traceback
 from pathlib import Path
@@ -20,6 +21,8 @@ RSS_MIB = 1500
 def main(name: str, seconds: int, folder: Path) -> None:
     """Does not return: libFuzzer ends the process."""
     import atheris
+
+    logging.disable()  # a thousand lines a second that nobody reads
 
     # For good, since the product imports some of its modules only when it needs them.
     atheris.instrument_imports(include=["exporter", "pingmesh"]).__enter__()

@@ -57,7 +57,9 @@ TARGET = Target(
             lambda data: _rules(".yaml", data),
             lambda: [
                 *of_checkout(
-                    "exporter/interference/*.yaml", "deploy/rules/*.yaml", "tests/interference/**/*.yaml"
+                    "exporter/interference/*.yaml",
+                    "deploy/rules/*.yaml",
+                    "tests/interference/**/*.yaml",
                 ),
                 *of_docs("yaml", "interference-rules", "interference"),
             ],
