@@ -34,13 +34,13 @@ AS_SHIPPED = Trial(
     {}, 3, ("ebpf_exporter_timer_starts_total{", "ebpf_exporter_bio_latency_seconds", *GAUGES)
 )
 BY_BCC = Trial(
-    {"backend": "bcc", "programs": ["timers", "syscalls"]},
+    {"backend": "bcc", "programs": ["raw-tracepoints", "syscalls"]},
     2,
     (
-        "ebpf_exporter_timer_starts_total{",
+        "ebpf_exporter_raw_timer_starts_total{",
         "ebpf_exporter_syscalls_total{",
-        'kernmesh_ebpf_backend_info{program="timers",backend="bcc"} 1',
-        'kernmesh_ebpf_backend_info{program="syscalls",backend="bcc"} 1',
+        'kernmesh_ebpf_backend_info{backend="bcc",program="raw-tracepoints"} 1',
+        'kernmesh_ebpf_backend_info{backend="bcc",program="syscalls"} 1',
         *GAUGES,
     ),
 )
