@@ -169,9 +169,11 @@ class UsageReader:
         sense; whatever is read after that is read whole."""
         try:
             return self._read()
-        except (Gone, ValueError, KeyError):
+        except (Gone, ValueError, KeyError, OverflowError) as error:
             self._texts, self._last = (None, None, None), Usage()
             self._quota = self._inactive_bytes = self._cache_bytes = self._turn = None
+            if isinstance(error, OverflowError):  # a number of more than 308 digits
+                raise ValueError(str(error)) from error
             raise
 
     def _read(self) -> Usage:

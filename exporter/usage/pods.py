@@ -10,7 +10,8 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from exporter.errors import NoData
-from exporter.host.cgroup_stat import Layout, Limits, Usage, UsageReader, layout_of, read_limits
+from exporter.host.cgroup_limits import Limits, read_limits
+from exporter.host.cgroup_stat import Layout, Usage, UsageReader, layout_of
 from exporter.host.kubepods import PodPath, levels
 from exporter.host.mounts import cgroup_mounts
 from exporter.host.open_files import Descriptors, Gone

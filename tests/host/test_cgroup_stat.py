@@ -64,6 +64,10 @@ def test_after_a_text_without_sense_the_next_is_read_whole(tmp_path: Path) -> No
     for _ in range(3):
         with pytest.raises(ValueError, match="much"):
             reader.read()
+    (host.cgroup / "a/memory.current").write_text("9\n")
+    (host.cgroup / "a/cpu.stat").write_text(f"usage_usec {'9' * 400}\n")
+    with pytest.raises(ValueError, match="too large"):
+        reader.read()
     put(host, "v2", "a", Numbers())
     assert reader.read() == first
 

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from exporter.errors import NoData
-from exporter.host.cgroup_stat import IoLimit, Limits, Usage
+from exporter.host.cgroup_limits import IoLimit, Limits
+from exporter.host.cgroup_stat import Usage
 from exporter.host.open_files import Descriptors
 from exporter.hostfs import HostFs
 from exporter.usage.podnames import LogNames
