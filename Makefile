@@ -12,7 +12,7 @@ RUN_PACKAGES  := python3 python3-venv make clang libbpf1 libbpf-dev
 # To test: oracles and faults from user space.
 TEST_PACKAGES := openssl bpftool util-linux procps binutils gcc libc6-dev iproute2 \
 	chromium-headless-shell fonts-dejavu-core \
-	systemd python3-bpfcc linux-headers-cloud-$(shell dpkg --print-architecture 2>/dev/null)
+	linux-libc-dev-arm64-cross systemd python3-bpfcc linux-headers-cloud-$(shell dpkg --print-architecture 2>/dev/null)
 # To test on other kernels: emulated machines and what their root file systems are made of.
 QEMU_PACKAGES := qemu-system-x86 busybox-static xz-utils e2fsprogs iproute2
 

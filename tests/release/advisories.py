@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
-from packaging.utils import canonicalize_name
+from packaging.utils import NormalizedName, canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 Record = Mapping[str, Any]
@@ -35,7 +35,8 @@ def known(folder: Path, pins: Sequence[tuple[str, str]]) -> list[Known]:
     """What of `pins` (name, version) is known to be vulnerable. Raises ValueError for a folder that
     is no such database."""
     wanted = {canonicalize_name(name): version for name, version in pins}
-    found, read = [], 0
+    found: list[Known] = []
+    read = 0
     for record in _records(folder, list(wanted)):
         read += 1
         if record.get("withdrawn"):
@@ -83,9 +84,9 @@ def _fixed(affected: Record) -> tuple[str, ...]:
     return tuple(e["fixed"] for each in ranges for e in each.get("events", ()) if "fixed" in e)
 
 
-def _name(affected: Record) -> str:
+def _name(affected: Record) -> NormalizedName:
     package = affected.get("package", {})
-    return canonicalize_name(package.get("name", "")) if package.get("ecosystem") == "PyPI" else ""
+    return canonicalize_name(package.get("name", "") if package.get("ecosystem") == "PyPI" else "")
 
 
 def _records(folder: Path, names: Sequence[str]) -> Iterator[Record]:

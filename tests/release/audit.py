@@ -37,6 +37,7 @@ def excused(finding: Mapping[str, Any], lines: Sequence[str]) -> bool:
 
 def own_code(bin_folder: Path) -> int:
     """Exit code. Which rules are not asked, and why, stands in pyproject.toml."""
+    command: list[str | Path]
     command = [bin_folder / "bandit", "-q", "-c", "pyproject.toml", "-f", "json", "-r", *OURS]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     said = json.loads(done.stdout)
@@ -59,6 +60,7 @@ def own_code(bin_folder: Path) -> int:
 
 def asked(bin_folder: Path, lock: Path) -> list[str] | None:
     """Vulnerabilities by pip-audit's service; None where it knows nothing of some package."""
+    command: list[str | Path]
     command = [bin_folder / "pip-audit", "-f", "json", "--progress-spinner", "off"]
     command += ["--disable-pip", "--require-hashes", "-r", lock]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)

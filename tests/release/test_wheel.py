@@ -8,12 +8,7 @@ from pathlib import Path
 import pytest
 
 from hatch_build import compile_objects
-from tests.release.wheel import ROOT, build
-
-
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build(ROOT, tmp_path_factory.mktemp("wheel") / "dist")
+from tests.release.wheel import ROOT
 
 
 @pytest.fixture(scope="module")
@@ -26,6 +21,8 @@ def test_every_program_is_there_with_its_object_and_source(names: set[str]) -> N
     programs = {path.stem for path in (ROOT / "bpf").glob("*.yaml")}
     wanted = {f"exporter/_bpf/{p}{s}" for p in programs for s in (".yaml", ".bpf.o", ".bpf.c")}
     assert wanted <= names
+    headers = {f"exporter/_bpf/include/{each.name}" for each in (ROOT / "bpf/include").iterdir()}
+    assert headers <= names  # what bcc compiles them with
 
 
 @pytest.mark.parametrize("package", ["exporter", "pingmesh"])
