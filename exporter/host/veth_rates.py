@@ -29,7 +29,7 @@ _INGRESS = {b"ingress": 0xFFFF0000, b"clsact": 0xFFFFFFF2}  # where their filter
 _IFLA_IFNAME, _IFLA_LINKINFO, _IFLA_LINK_NETNSID = 3, 18, 37
 _IFLA_INFO_KIND = 1
 _KIND, _OPTIONS = 1, 2  # TCA_ and TCA_ACT_ alike
-_NETNSA_NSID, _NETNSA_FD = 1, 3
+_NETNSA_NSID, _NETNSA_PID, _NETNSA_FD = 1, 2, 3
 _PARMS, _TBF_RATE64, _HTB_CEIL64, _POLICE_RATE64, _MIRRED_PARMS = 1, 4, 7, 8, 2
 _RATE_AT = 8  # of tc_ratespec, bytes per second; 12 bytes in all
 _HTB_CEIL_AT, _POLICE_RATE_AT = 12 + _RATE_AT, 20 + _RATE_AT
@@ -97,15 +97,23 @@ def _veths(sock: socket.socket) -> dict[int, list[tuple[int, str]]]:
 
 
 def _namespace_id(sock: socket.socket, path: Path) -> int:
-    """-1 where our namespace has no number for it."""
+    """-1 where our namespace has no number for it. By its process' number, which takes no right;
+    where /proc is of another pid namespace than ours by its file, which takes CAP_SYS_PTRACE."""
+    pid, proc = path.parts[-3], path.parents[2]
+    if pid.isdecimal() and (proc / "self").readlink() == Path(str(os.getpid())):
+        return _number_of(sock, _NETNSA_PID, int(pid))
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        body = bytes(4) + _ATTRIBUTE.pack(8, _NETNSA_FD) + struct.pack("=I", fd)
-        for payload in _ask(sock, _GETNSID, body, _REQUEST):
-            number = _attributes(payload[4:]).get(_NETNSA_NSID, b"\xff\xff\xff\xff")
-            return int(struct.unpack("=i", number)[0])
+        return _number_of(sock, _NETNSA_FD, fd)
     finally:
         os.close(fd)
+
+
+def _number_of(sock: socket.socket, attribute: int, value: int) -> int:
+    body = bytes(4) + _ATTRIBUTE.pack(8, attribute) + struct.pack("=I", value)
+    for payload in _ask(sock, _GETNSID, body, _REQUEST):
+        number = _attributes(payload[4:]).get(_NETNSA_NSID, b"\xff\xff\xff\xff")
+        return int(struct.unpack("=i", number)[0])
     return -1
 
 

@@ -39,14 +39,6 @@ def read(fs: HostFs, path: str = POD) -> dict[str, float]:
     return {series.name.removeprefix(f"cgroup/{path}."): value for series, value in found.items()}
 
 
-def namespaces(fs: HostFs, *pids: int) -> None:
-    """Each process in a network namespace of its own."""
-    for pid in pids:
-        folder = fs.proc / str(pid) / "ns"
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "net").write_text("")
-
-
 def test_a_pods_network_is_that_of_its_first_process(tmp_path: Path) -> None:
     fs = fake_host(
         tmp_path,
@@ -54,11 +46,11 @@ def test_a_pods_network_is_that_of_its_first_process(tmp_path: Path) -> None:
             "proc/1/mountinfo": V1,
             f"sys/fs/cgroup/cpu/{POD}/cgroup.procs": "",
             f"sys/fs/cgroup/cpu/{POD}/app/cgroup.procs": "77\n78\n",
+            "proc/1/net/dev": DEV,
             "proc/77/net/dev": DEV,
             "proc/77/net/netstat": NETSTAT,
         },
     )
-    namespaces(fs, 1, 77)
     assert read(fs) == {
         "receive_bytes": 1000,
         "receive_packets": 10,
@@ -73,13 +65,11 @@ def test_one_that_shares_the_nodes_network_has_none_of_its_own(tmp_path: Path) -
     files = {
         "proc/1/mountinfo": V1,
         f"sys/fs/cgroup/cpu/{POD}/cgroup.procs": "77\n",
-        "proc/77/net/dev": DEV,
+        "proc/1/net/dev": DEV,
         "proc/77/net/netstat": NETSTAT,
     }
     fs = fake_host(tmp_path, files)
-    namespaces(fs, 1)
-    (fs.proc / "77/ns").mkdir(parents=True)
-    (fs.proc / "77/ns/net").hardlink_to(fs.proc / "1/ns/net")
+    (fs.proc / "77/net/dev").hardlink_to(fs.proc / "1/net/dev")
     assert read(fs) == {}
 
 
