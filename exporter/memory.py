@@ -7,7 +7,10 @@ import contextlib
 import ctypes
 import gc
 
+from exporter.hostfs import HostFs
+
 _M_ARENA_MAX = -8  # malloc.h of glibc
+_NO_LIMIT = 1 << 62  # v1 has a number for none (mm/memcontrol.c: PAGE_COUNTER_MAX pages)
 
 
 def one_heap() -> None:
@@ -26,3 +29,23 @@ def give_back() -> None:
     gc.freeze()
     with contextlib.suppress(AttributeError):  # a libc without it
         ctypes.CDLL(None).malloc_trim(0)
+
+
+def limit_bytes(fs: HostFs) -> int | None:
+    """What the own cgroup may have at most (memory.max, v1: memory.limit_in_bytes); None where
+    there is no limit, or none can be read."""
+    from exporter.metrics.process import memory_files
+
+    try:
+        cgroups = (fs.proc / "self/cgroup").read_text(errors="replace")
+    except OSError:
+        return None
+    for file in memory_files(fs.cgroup, cgroups):
+        name = "memory.max" if file.name == "memory.current" else "memory.limit_in_bytes"
+        try:
+            found = int(file.with_name(name).read_text())
+        except (OSError, ValueError):  # "max"
+            continue
+        if found < _NO_LIMIT:
+            return found
+    return None

@@ -1,11 +1,18 @@
 """Memory is given back, and what was kept from collection once is looked at again."""
 
 import gc
+import os
 import subprocess
 import sys
 import weakref
+from pathlib import Path
 
-from exporter.memory import give_back
+import pytest
+
+from exporter.ebpf.backends import LITTLE_BYTES, at_once
+from exporter.ebpf.kernel import Options
+from exporter.memory import give_back, limit_bytes
+from exporter.testing import fake_host
 
 
 class Knot:
@@ -52,3 +59,36 @@ libc.fflush(ctypes.c_void_p(out))
         done = subprocess.run([sys.executable, "-c", code, how], capture_output=True, text=True)
         counts[how] = done.stdout.count("<heap ")
     assert counts["one"] == 1 < counts["many"]
+
+
+V1, V2 = "4:memory:/box\n0::/box\n", "0::/box\n"
+
+
+@pytest.mark.parametrize(
+    ("cgroups", "files", "want"),
+    [
+        (V2, {"box/memory.max": "100663296\n"}, 100663296),
+        (V2, {"box/memory.max": "max\n"}, None),
+        (V2, {}, None),
+        ("0::/\n", {"memory.max": "5\n"}, 5),
+        (V1, {"memory/box/memory.limit_in_bytes": "7\n"}, 7),
+        (V1, {"memory/box/memory.limit_in_bytes": "9223372036854771712\n"}, None),
+        ("4:memory:/\n", {"memory/memory.limit_in_bytes": "7\n"}, None),
+        ("", {}, None),
+    ],
+)
+def test_the_limit_is_the_own_cgroups(
+    cgroups: str, files: dict[str, str], want: int | None, tmp_path: Path
+) -> None:
+    below = {f"sys/fs/cgroup/{name}": text for name, text in files.items()}
+    assert limit_bytes(fake_host(tmp_path, {"proc/self/cgroup": cgroups, **below})) == want
+
+
+@pytest.mark.parametrize("limit", [LITTLE_BYTES - 1, LITTLE_BYTES, None])
+def test_programs_are_loaded_one_by_one_where_memory_is_little(
+    limit: int | None, tmp_path: Path
+) -> None:
+    files = {"proc/self/cgroup": V2, "sys/kernel/btf/vmlinux": ""}
+    files |= {"sys/fs/cgroup/box/memory.max": "max" if limit is None else str(limit)}
+    one = at_once(Options(host=fake_host(tmp_path, files))) == 1
+    assert one is (limit == LITTLE_BYTES - 1 or os.cpu_count() == 1)

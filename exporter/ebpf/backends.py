@@ -11,6 +11,9 @@ from exporter.ebpf.kernel import Options, ProgramReport, Verified
 from exporter.ebpf.loaded import KernelProgram
 from exporter.ebpf.spec import Program
 from exporter.errors import BpfError
+from exporter.memory import limit_bytes
+
+LITTLE_BYTES = 160 << 20
 
 
 def load(
@@ -35,8 +38,12 @@ def load(
 
 def at_once(options: Options) -> int:
     """How many programs should be loaded side by side. Most of a load is libbpf and the kernel at
-    the kernel's types; bcc needs 125 MB for each."""
+    the kernel's types, which takes libbpf 12 MB each; bcc needs 125 MB. One after the other where
+    the own cgroup has little memory: nothing else of an agent takes as much."""
     if options.backend == "bcc" or _may_try_bcc(options):
+        return 1
+    limit = limit_bytes(options.host)
+    if limit is not None and limit < LITTLE_BYTES:
         return 1
     return min(2, os.cpu_count() or 1)
 
