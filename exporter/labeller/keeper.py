@@ -9,6 +9,7 @@ its turn has come, so what is written is what is wanted then. Knows no HTTP and 
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from exporter.clock import Clock
@@ -23,6 +24,7 @@ from exporter.pressure.writer import Outcome, Writer
 
 AGAIN_SECONDS = 2.0
 REFUSED_SECONDS = 60.0
+CLEAR_TRIES = 3  # at the end, of a node that was written by somebody else just then
 _NOBODY: Mapping[Field, str] = {}
 
 log = logging.getLogger(__name__)
@@ -196,7 +198,14 @@ class Keeper:
         """Takes all that is ours away, as far as there is time for; how many are left."""
         self._clearing = True
         self.consider(self.known)
-        while (name := self.next()) is not None:
+        again: Counter[str] = Counter()
+        while self._pending:
+            name = self.next()
+            if name is None:  # whoever met a conflict is to wait, for which there is no time now
+                name = next((each for each in self._pending if again[each] < CLEAR_TRIES), None)
+                if name is None:
+                    break
+                again[name] += 1
             await self.bring(name)
         return len(self._pending)
 

@@ -365,6 +365,24 @@ def test_at_the_end_our_marks_go_if_that_is_wanted_and_the_lease_is_given_back(
     play(server, test)
 
 
+def test_who_writes_a_node_at_the_same_time_keeps_no_mark_on_it_at_the_end(
+    server: ApiServer,
+) -> None:
+    put(server, "node-a")
+
+    async def test(client: KubeClient) -> None:
+        it = Replica(client, FakeClock(), "a", clear_on_stop=True)
+        await it.turn(0.0, node_a=90.0)
+        assert marks(server) == {CPU: "true"}
+        met = server.fail(Fault("status", 409, verbs=frozenset({"apply"}), times=1))
+        await it.central._end(asyncio.create_task(asyncio.sleep(60)))
+        assert met.met == 1
+        assert marks(server) == {}
+        it.watching.cancel()
+
+    play(server, test)
+
+
 def test_levels_begin_and_end_by_n_of_m_and_the_hold(server: ApiServer) -> None:
     put(server, "node-a")
 
