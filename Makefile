@@ -122,6 +122,10 @@ $(CACHE)/peers/.targets:
 	  libmnl0 libnetfilter-conntrack3 libnettle8 libnfnetlink0 libnftables1 libnftnl11 libseccomp2 \
 	  libxtables12)
 
+# What runs another processor's programs, for its image.
+$(CACHE)/peers/.emulator:
+	$(call unpack_packages,unpacking-emulator,qemu-user-static)
+
 # What looks for barriers on our pages. One file of one package, by its hash; nothing of it is run here.
 AXE_VERSION := 4.14.1
 AXE_SHA256  := e6b0ce02b84d892e2e33e403485e7f3d6c29e2be6df65daf44d89ba564139745
@@ -183,8 +187,8 @@ test-wheel: setup $(VENV)/.installed-dev
 	$(call install_packages,debootstrap)
 	$(BIN)/python -m tests.release
 
-# IMAGE_ARGUMENTS='--target bcc' for the other one.
-test-image: setup $(VENV)/.installed-dev
+# IMAGE_ARGUMENTS='--target bcc' for the other one, '--platform linux/arm64' for that (emulated: long).
+test-image: setup test-packages $(VENV)/.installed-dev $(CACHE)/peers/.emulator
 	$(call install_packages,debootstrap)
 	$(BIN)/python -m tests.image $(IMAGE_ARGUMENTS)
 

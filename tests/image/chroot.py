@@ -63,14 +63,21 @@ def base(
     return root
 
 
-def build(context: Path, target: str, cache: Path, place: Path) -> Image:
-    """The image of that stage; what it rests on is built before it, below `place`."""
+def build(
+    context: Path, target: str, cache: Path, place: Path, processor: str | None = None
+) -> Image:
+    """The image of that stage; what it rests on is built before it, below `place`. `processor` is
+    Debian's word for one that is not this machine's, and whose programs run here."""
     found = stages((context / "Dockerfile").read_text())
     lines = (context / ".dockerignore").read_text().splitlines()
     patterns = [line for line in lines if line and not line.startswith("#")]
     made: dict[str, Image] = {}
     for stage in _needed(found, target):
-        made[stage.name] = _build(stage, made, context, patterns, cache, place)
+        if stage.base not in made:
+            suite = stage.base.removeprefix("debian:").removesuffix("-slim")
+            path = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
+            made[stage.base] = Image(base(cache, suite, (), processor), (), path, "0:0")
+        made[stage.name] = _build(stage, made, context, patterns, place)
     return made[target]
 
 
@@ -89,16 +96,9 @@ def _build(
     made: dict[str, Image],
     context: Path,
     patterns: Sequence[str],
-    cache: Path,
     place: Path,
 ) -> Image:
-    root = place / stage.name
-    if stage.base in made:
-        below = made[stage.base]
-    else:
-        suite = stage.base.removeprefix("debian:").removesuffix("-slim")
-        path = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
-        below = Image(base(cache, suite), (), path, "0:0")
+    root, below = place / stage.name, made[stage.base]
     _run(["cp", "-a", str(below.root), str(root)])
     entry, command = below.command[:1], below.command[1:]
     environment, user, folder = dict(below.environment), below.user, "/"
