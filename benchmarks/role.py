@@ -28,7 +28,7 @@ class Role:
         screen = ""
         for line in self._process.stdout:
             screen += line
-            if found := re.search(r"http://127\.0\.0\.1:(\d+)/", line):
+            if found := re.search(r"http://127\.0\.0\.1:(\d+)\b", line):
                 self.port = int(found[1])
                 return
         raise RuntimeError(f"{name} ended: {screen}")
