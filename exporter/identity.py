@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from exporter.config.client import BasicAuth, ClientTls
-from exporter.errors import KernmeshError
+from exporter.config.load import line_of
+from exporter.errors import KernmeshError, Problem
 from exporter.filestamp import Stamp, stamp_of
 from exporter.secretfile import read_secret
 
@@ -21,7 +22,7 @@ from exporter.secretfile import read_secret
 class BadFile(KernmeshError):
     """A file that the settings name cannot be used. `key` is which setting, under `section`."""
 
-    def __init__(self, key: str, path: str, problem: str, section: str = "pingmesh") -> None:
+    def __init__(self, key: str, path: str, problem: str, section: str) -> None:
         self.key, self.path, self.problem = key, path, problem
         super().__init__(f"{section}.{key}: {path}: {problem}")
 
@@ -49,21 +50,30 @@ class Identity(NamedTuple):
 
     def context(self) -> ssl.SSLContext:
         """Blocks. Raises BadFile."""
-        return tls_context(self.tls, self.section)
+        return _tls_context(self.tls, self.section)
+
+    def check(self, file: Path) -> Iterator[Problem]:
+        """What is wrong with the files that this section of `file` names."""
+        for look in (self.context, self._headers):
+            try:
+                look()
+            except BadFile as error:
+                key = f"{self.section}.{error.key}"
+                yield Problem(str(file), line_of(file, key), key, f"{error.path}: {error.problem}")
 
     def _headers(self) -> Mapping[str, str]:
         if self.bearer_token_file is not None:
-            token = read_token(self.bearer_token_file, self.section)
+            token = _secret(self.section, "bearer_token_file", self.bearer_token_file, "token")
             return {"Authorization": f"Bearer {token}"}
         if self.basic_auth is not None:
             key, file = "basic_auth.password_file", self.basic_auth.password_file
-            password = read_token(file, self.section, key)
+            password = _secret(self.section, key, file, "password")
             pair = b64encode(f"{self.basic_auth.username}:{password}".encode()).decode()
             return {"Authorization": f"Basic {pair}"}
         return {}
 
 
-def tls_context(tls: ClientTls, section: str = "pingmesh") -> ssl.SSLContext:
+def _tls_context(tls: ClientTls, section: str) -> ssl.SSLContext:
     """As the settings say. Raises BadFile."""
     for key, path in _files(tls):
         _stamp(section, key, path)
@@ -90,16 +100,15 @@ def tls_context(tls: ClientTls, section: str = "pingmesh") -> ssl.SSLContext:
     return context
 
 
-def read_token(path: str, section: str = "pingmesh", key: str = "bearer_token_file") -> str:
-    """What a token or password file holds, less the white space around it. Raises BadFile."""
-    what = "token" if key == "bearer_token_file" else "password"
+def _secret(section: str, key: str, path: str, what: str) -> str:
+    """Raises BadFile."""
     try:
         return read_secret(Path(path), what)
     except ValueError as error:
         raise BadFile(key, path, str(error), section) from error
 
 
-def tls_problem(error: BaseException, section: str = "pingmesh") -> str | None:
+def tls_problem(error: BaseException, section: str) -> str | None:
     """What went wrong between us and a server's TLS, None where it was something else."""
     found: BaseException | None = error
     while found is not None and not isinstance(found, ssl.SSLError):

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from exporter.errors import ConfigError, Problem
+from exporter.identity import Identity
 from exporter.kube.access import check as check_access
 from exporter.web.protection import check as check_web
 from pingmesh.controller_config import load_controller
@@ -14,7 +15,8 @@ from pingmesh.pinglist import read_pinglist
 
 def check_controller(path: Path, web: Path | None = None) -> Iterator[Problem]:
     """What is wrong in controller.yaml, the web configuration file (`web` goes before the one that
-    is named there), the inventory, the custom pinglist, the kubeconfig."""
+    is named there), the inventory, the custom pinglist, the kubeconfig, what is shown to those who
+    are asked for results."""
     try:
         config = load_controller(path)
     except ConfigError as error:
@@ -30,3 +32,7 @@ def check_controller(path: Path, web: Path | None = None) -> Iterator[Problem]:
     kubernetes = config.source.kubernetes
     if kubernetes is not None:
         yield from check_access(kubernetes.kubeconfig, path, "source.kubernetes.kubeconfig")
+    mesh = config.mesh
+    if mesh.enabled:
+        who = Identity("mesh", mesh.tls, mesh.bearer_token_file, mesh.basic_auth)
+        yield from who.check(path)

@@ -139,7 +139,7 @@ class PullSource:
             raise self._failure(error.reason, str(error)) from error
         except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError, zlib.error) as error:
             await self.close()  # the next turn begins with a new connection
-            if (problem := tls_problem(error)) is not None:
+            if (problem := tls_problem(error, "pingmesh")) is not None:
                 raise self._failure("tls", problem) from error
             reason: Reason = "connect" if isinstance(error, httpx.ConnectError) else "answer"
             problem = str(error) or "the connection was cut before there was an answer"

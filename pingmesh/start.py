@@ -8,10 +8,9 @@ from pathlib import Path
 from starlette.routing import BaseRoute
 
 from exporter.clock import Clock
-from exporter.config import line_of
 from exporter.config.pingmesh import Pingmesh
 from exporter.errors import ConfigError, Problem
-from exporter.identity import BadFile, read_token, tls_context
+from exporter.identity import Identity
 from pingmesh.agent import Mesh
 from pingmesh.guard import Guard
 from pingmesh.ondemand import probe_route
@@ -46,13 +45,7 @@ def check(config: Pingmesh, file: Path) -> Iterator[Problem]:
             read_pinglist(Path(config.pinglist))
         except ConfigError as error:
             yield from error.problems
-    token_file = config.bearer_token_file
-    for look in (lambda: tls_context(config.tls), lambda: token_file and read_token(token_file)):
-        try:
-            look()
-        except BadFile as error:
-            path = f"pingmesh.{error.key}"
-            yield Problem(str(file), line_of(file, path), path, f"{error.path}: {error.problem}")
+    yield from Identity("pingmesh", config.tls, config.bearer_token_file).check(file)
 
 
 def probe_page(allow: Sequence[str], deny: Sequence[str]) -> BaseRoute:

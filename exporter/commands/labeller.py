@@ -26,11 +26,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from exporter.kube.access import check as check_access
+    from exporter.labeller.checking import check_labeller
     from exporter.labeller.config import Flags, from_flags
     from exporter.labeller.role import Given, read, run_labeller
-    from exporter.labeller.settings import check
-    from exporter.web.protection import check as check_web
 
     given_flags = [name for name in _FLAGS if getattr(arguments, name) is not None]
     if arguments.config is not None and given_flags:
@@ -49,11 +47,6 @@ def run(arguments: argparse.Namespace) -> int:
         )
         given = Given(from_flags(flags), "flags")
     if arguments.check:
-        return told(
-            [
-                *check(given.config),
-                *check_access(given.config.kubeconfig, Path(given.file), "kubeconfig"),
-                *check_web(arguments.web_config, given.config.server.web_config),
-            ]
-        )
+        file = Path(given.file)
+        return told(list(check_labeller(given.config, file, arguments.web_config)))
     return run_labeller(role_options(arguments), given, show)

@@ -101,7 +101,8 @@ def test_all_files_are_checked_without_asking_anybody(
     (tmp_path / "policy.yaml").write_text("kind: x")
     config = tmp_path / "labeller.yaml"
     config.write_text(
-        f"agents: {{}}\nprometheus: {{url: 'http://p', rules: {tmp_path}/rule.yaml}}\n"
+        "agents: {scheme: https, bearer_token_file: /gone}\n"
+        f"prometheus: {{url: 'http://p', rules: {tmp_path}/rule.yaml}}\n"
         f"crane_policy: {tmp_path}/policy.yaml\n"
         f"kubeconfig: {tmp_path}/nowhere\nserver: {{web_config: {tmp_path}/web.yml}}\n"
     )
@@ -110,6 +111,7 @@ def test_all_files_are_checked_without_asking_anybody(
     )
     assert main(["labeller", "--check", "--config", str(config)]) == 1
     said = capsys.readouterr().err
+    assert f"{config}:1: agents.bearer_token_file: /gone: No such file" in said
     assert f"{config}:4: kubeconfig: {tmp_path}/nowhere: cannot be read: No such file" in said
     assert f"{tmp_path}/web.yml:1: tls_server_config.cert_file: {tmp_path}/gone.pem: " in said
     assert "Rulename.Node_cpu1.Threshold: no number, got x" in said
@@ -128,7 +130,7 @@ def test_what_the_flags_name_is_checked_too(
     web.write_text("basic_auth_users: {ops: sesame}")
     flags = ["-r", str(tmp_path / "rule.yaml"), "-prom", "http://p", "-kubeconfig", "/nowhere"]
     assert main(["labeller", "--check", "--web.config.file", str(web), *flags]) == 1
-    access, users = capsys.readouterr().err.splitlines()
+    users, access = capsys.readouterr().err.splitlines()
     assert access.startswith("flags: kubeconfig: /nowhere: cannot be read: ")
     assert users.startswith(f"{web}:1: basic_auth_users.ops: ")
 

@@ -86,6 +86,7 @@ def test_everything_wrong_with_a_controller_s_files_is_said(tmp_path: Path) -> N
         f"inventory: {tmp_path}/inventory.yaml\npinglist: {tmp_path}/pinglist.yaml\n"
         f"source:\n  kubernetes:\n    kubeconfig: {tmp_path}/kubeconfig\n"
         f"server: {{web_config: {tmp_path}/web.yml}}\n"
+        "mesh: {agent_scheme: https, tls: {ca_file: /gone.pem}}\n"
     )
     (tmp_path / "web.yml").write_text("bearer_token_files: {mesh: gone}\n")
     command = [sys.executable, "-m", "exporter.cli", "check", "--controller", str(config)]
@@ -96,6 +97,7 @@ def test_everything_wrong_with_a_controller_s_files_is_said(tmp_path: Path) -> N
         f"{tmp_path}/inventory.yaml:1: nodes.a.ips: is missing",
         f"{tmp_path}/pinglist.yaml:1: mesh.a.ips[0]: ",
         f"{config}:5: source.kubernetes.kubeconfig: {tmp_path}/kubeconfig: current-context: ",
+        f"{config}:7: mesh.tls.ca_file: /gone.pem: No such file or directory",
     )
-    assert (done.returncode, len(said)) == (1, 4), said
+    assert (done.returncode, len(said)) == (1, 5), said
     assert all(line.startswith(begin) for line, begin in zip(said, begins, strict=True))
