@@ -20,6 +20,7 @@ from exporter.doctor import (
     kube,
     lockdown,
     ping,
+    privileges,
     state,
 )
 from exporter.doctor.line import Line
@@ -38,6 +39,7 @@ CHECKS = (
     Check("BTF", btf.check),
     Check("lockdown", lockdown.check),
     Check("capabilities", capabilities.check),
+    Check("privileges", privileges.check),
     Check("libbpf", bpf.check_libbpf),
     Check("bpf()", bpf.check_bpf),
     Check("tracefs", kernel_mounts.check_tracefs),

@@ -20,9 +20,12 @@ from exporter.errors import BpfError, KernmeshError
 from exporter.host.filesystems import space
 from exporter.hostfs import HostFs
 from exporter.kube.api import NODES, PODS, KubeApi
+from exporter.privileges.calls import landlock_abi
+from exporter.privileges.inforce import IN_FORCE
 
 _STA_UNSYNC = 0x40  # include/uapi/linux/timex.h
 _API_SECONDS = 5.0
+_AGENT_SECONDS = 2.0
 
 
 class _Timex(ctypes.Structure):
@@ -51,6 +54,8 @@ def ask(config: AgentConfig, host: HostFs, environ: Mapping[str, str] = os.envir
         clock(),
         None if state is None else folder(state),
         asyncio.run(_api(needs, environ)) if needs else (),
+        landlock_abi(),
+        running_agent(config),
     )
 
 
@@ -83,6 +88,27 @@ def folder(path: str) -> StateFolder | None:
     except OSError:
         free = None
     return StateFolder(place == Path(path).absolute(), writable, free)
+
+
+def running_agent(config: AgentConfig) -> Mapping[str, bool] | None:
+    """What an agent at this configuration's first address has in force. None where none answers
+    there, or not to anybody (TLS, users)."""
+    from http.client import HTTPConnection, HTTPException
+
+    host, _, port = config.server.listen[0].rpartition(":")
+    if host.strip("[]") in ("", "::", "0.0.0.0"):  # noqa: S104 # asked, not bound
+        host = "localhost"
+    connection = HTTPConnection(host.strip("[]"), int(port), timeout=_AGENT_SECONDS)
+    try:
+        connection.request("GET", f"/metrics?name[]={IN_FORCE}")
+        lines = connection.getresponse().read(65_536).decode(errors="replace").splitlines()
+        pairs = (line.rsplit(" ", 1) for line in lines if line.startswith(f"{IN_FORCE}{{"))
+        found = {series.split('"')[1]: float(value) == 1 for series, value in pairs}
+    except (OSError, HTTPException, ValueError):
+        return None
+    finally:
+        connection.close()
+    return found or None
 
 
 class _Need(NamedTuple):

@@ -2,7 +2,7 @@
 no file has. Tests make one of each by hand.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from exporter.doctor.wants import Wants
@@ -37,7 +37,8 @@ class Answers(NamedTuple):
     """What was asked of the running kernel and others. `libbpf` is a version, or None and then
     `no_libbpf` says why; `no_bpf` is why the kernel takes no program (features.no_bpf), None where
     it takes one. `clock` and `state` None: not told, or not asked for. `api` is empty where the
-    configuration needs none."""
+    configuration needs none. `landlock` is its ABI, 0 where there is none. `agent` is what one that
+    runs here has in force, by mechanism; None where none could be asked."""
 
     uid: int
     libbpf: str | None = None
@@ -46,6 +47,8 @@ class Answers(NamedTuple):
     clock: Clock | None = None
     state: StateFolder | None = None
     api: Sequence[ApiAnswer] = ()
+    landlock: int | None = None
+    agent: Mapping[str, bool] | None = None
 
 
 class Machine(NamedTuple):

@@ -45,6 +45,7 @@ class Wants(NamedTuple):
     ping: str = ""
     psi: str = ""
     state_dir: str | None = None
+    drop: bool = True
 
     def lost(self, kinds: Collection[str]) -> tuple[str, ...]:
         """Programs that have no way left where these kinds are not to be had."""
@@ -99,6 +100,7 @@ def wants_of(config: AgentConfig, host: HostFs) -> Wants:
         _ping(config),
         psi,
         config.usage.state_dir,
+        config.privileges.drop,
     )
 
 

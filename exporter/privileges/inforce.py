@@ -12,6 +12,7 @@ from exporter.privileges.capabilities import held
 
 _TASKS = Path("/proc/self/task")
 _SECCOMP_FILTER = "2"  # SECCOMP_MODE_FILTER
+IN_FORCE = "kernmesh_privileges_in_force"
 MECHANISMS = ("capabilities", "landlock", "no_new_privs", "seccomp")
 
 

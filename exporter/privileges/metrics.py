@@ -6,11 +6,11 @@ from prometheus_client import Metric
 
 from exporter.metrics.table import FastFamily, Shape
 from exporter.privileges.capabilities import name_of
-from exporter.privileges.inforce import InForce
+from exporter.privileges.inforce import IN_FORCE, InForce
 
 _IN_FORCE = Shape(
     "gauge",
-    "kernmesh_privileges_in_force",
+    IN_FORCE,
     "Whether every thread is held by it (1), as the kernel says.",
     ("mechanism",),
 )

@@ -40,6 +40,9 @@ OTHER_HEADERS: Files = {HEADERS % "5.10": '#define UTS_RELEASE "5.10"\n'}
 RANGE = "proc/sys/net/ipv4/ping_group_range"
 SOURCE = "sys/devices/system/clocksource/clocksource0/current_clocksource"
 PRESSURE = "some avg10=0.00 avg60=0.00 avg300=0.00 total=5\n"
+SECCOMP: Files = {"proc/sys/kernel/seccomp/actions_avail": "kill_process errno allow\n"}
+ANSWERED = Answers(0, landlock=7)
+HELD = {"landlock": True, "seccomp": True}
 ELSEWHERE: Files = {"proc/self/mountinfo": "42 31 0:39 / /tmp rw - tmpfs tmpfs rw\n"}
 ONE = "32 31 0:29 / /sys/fs/cgroup/{0} rw shared:9 - cgroup cgroup rw,{0}\n"
 TWO = "41 31 0:38 / /sys/fs/cgroup{} rw - cgroup2 cgroup2 rw\n"
@@ -149,6 +152,20 @@ CASES = (
         LOST._replace(btf="/nowhere/at.btf"),
     ),
     Case("BTF", "unknown", "root", {}, "as root", "", PROGRAMS._replace(lost_without_btf=None)),
+    # privileges
+    Case("privileges", "ok", "Landlock (ABI 7) and seccomp", SECCOMP, answers=ANSWERED),
+    Case("privileges", "ok", "all in force", SECCOMP, answers=ANSWERED._replace(agent=HELD)),
+    Case(
+        *("privileges", "degraded", "running agent: landlock", SECCOMP, "page says why"),
+        answers=ANSWERED._replace(agent={**HELD, "landlock": False}),
+    ),
+    Case(
+        *("privileges", "degraded", "seccomp filters", SECCOMP, "landlock in lsm="),
+        answers=ANSWERED._replace(landlock=0),
+    ),
+    Case("privileges", "degraded", "ABI 7", mend="CONFIG_SECCOMP_FILTER", answers=ANSWERED),
+    Case("privileges", "unknown", "not told", SECCOMP),
+    Case("privileges", "ok", "are kept", SECCOMP, wants=NOTHING._replace(drop=False)),
     # lockdown
     Case("lockdown", "ok", "none", {LOCKDOWN: "[none] integrity confidentiality\n"}),
     Case("lockdown", "degraded", "fentry", {LOCKDOWN: "none [integrity] x\n"}, "boot without"),
