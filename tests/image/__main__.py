@@ -6,6 +6,7 @@ Exit code 1 where the agent in it does not count with all programs that it was t
 """
 
 import argparse
+import os
 import re
 import sys
 import tempfile
@@ -71,6 +72,9 @@ def problem(image: Image, trial: Trial, place: Path) -> str | None:
                 break
         else:
             return f"the agent ended:\n{screen}"
+        with (place / "load").open("wb") as file:  # so that there is latency to be seen
+            file.write(bytes(1 << 20))
+            os.fsync(file.fileno())
         with urllib.request.urlopen(url[1], timeout=60) as answer:
             text = answer.read().decode()
         status = Path(f"/proc/{process.pid}/status").read_text()
