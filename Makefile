@@ -16,7 +16,7 @@ TEST_PACKAGES := openssl bpftool util-linux procps binutils gcc libc6-dev iprout
 # To test on other kernels: emulated machines and what their root file systems are made of.
 QEMU_PACKAGES := qemu-system-x86 busybox-static xz-utils e2fsprogs iproute2
 
-.PHONY: help setup version run test test-image test-wheel manifests sbom audit test-cluster test-qemu test-qemu-bcc qemu-packages packages test-packages bpf format lint types unit bench experiment soak lock clean
+.PHONY: help setup version run test test-image test-wheel manifests sbom audit test-cluster test-qemu test-qemu-bcc qemu-packages packages test-packages bpf format lint types unit bench fuzz experiment soak lock clean
 
 help:
 	@echo 'make run    set up and start the agent in the foreground (root: everything; else: what needs no root)'
@@ -29,6 +29,7 @@ help:
 	@echo 'make manifests    deploy/manifests and the values'"'"' schema and table anew, out of the chart'
 	@echo 'make audit  what is known against the locked packages and this code (needs the network, or ADVISORIES=DIR)'
 	@echo 'make sbom   what a release is made of, with licences, into dist/'
+	@echo 'make fuzz   every parser of outside input under atheris, SECONDS=600 each (two hours)'
 	@echo 'make bench  the tables of speed and size, each with its goal (an hour, root)'
 	@echo 'make experiment  who notices interference, how soon, and what helps (half an hour, root)'
 	@echo 'make soak   everything on, under load, with faults (MINUTES=30, root)'
@@ -77,6 +78,11 @@ $(VENV)/.installed: pyproject.toml requirements/run.lock | packages
 $(VENV)/.installed-dev: $(VENV)/.installed requirements/dev.lock
 	@echo 'setup: what the tests need'
 	@$(PIP_INSTALL) --require-hashes -r requirements/dev.lock
+	@touch $@
+
+$(VENV)/.installed-fuzz: $(VENV)/.installed-dev requirements/fuzz.lock
+	@echo 'setup: the fuzzer'
+	@$(PIP_INSTALL) --require-hashes -r requirements/fuzz.lock
 	@touch $@
 
 # What is installed is this tree, so its version is of today's commit, not of the day it was installed.
@@ -183,6 +189,11 @@ MINUTES ?= 30
 soak: setup test-packages $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.soak --minutes $(MINUTES) $(SOAK_ARGUMENTS)
 
+# Goes on with what it found before (.cache/fuzz); FUZZ_ARGUMENTS='kube packets' for these only.
+fuzz: setup test-packages $(VENV)/.installed-fuzz
+	$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),600) $(FUZZ_ARGUMENTS)
+	$(BIN)/python -m tests.fuzz --write
+
 test-wheel: setup $(VENV)/.installed-dev
 	$(call install_packages,debootstrap)
 	$(BIN)/python -m tests.release
@@ -218,6 +229,7 @@ lock:
 	$(LOCK) --extra build --output-file requirements/run.lock pyproject.toml
 	$(LOCK) --output-file requirements/audit.lock requirements/audit.in
 	$(LOCK) --extra dev --constraint requirements/run.lock --output-file requirements/dev.lock pyproject.toml
+	$(LOCK) --extra fuzz --constraint requirements/dev.lock --output-file requirements/fuzz.lock pyproject.toml
 
 clean:
 	rm -rf $(VENV) $(CACHE) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
