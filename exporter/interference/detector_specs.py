@@ -10,6 +10,11 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 from exporter.interference.expression import Tree
 from exporter.interference.model import Detector
 
+LONGEST_SECONDS = 840.0
+"""How far back a detector may be told to look: signals are kept for 15 minutes."""
+LONGEST_WANTED = "14m or less"
+LONGEST_WHY = "signals are kept for 15m"
+
 
 class ExpressionSpec(NamedTuple):
     """Fires after so many samples in a row, or after so many seconds; both None: at the first."""

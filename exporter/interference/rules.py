@@ -12,7 +12,15 @@ from typing import NamedTuple
 from exporter.config.tree import Node
 from exporter.config.wording import KeyPath, quote
 from exporter.errors import ConfigError, Problem
-from exporter.interference.detector_specs import DetectorSpec, ExpressionSpec, Maker, make
+from exporter.interference.detector_specs import (
+    LONGEST_SECONDS,
+    LONGEST_WANTED,
+    LONGEST_WHY,
+    DetectorSpec,
+    ExpressionSpec,
+    Maker,
+    make,
+)
 from exporter.interference.model import (
     ActionSpec,
     Detector,
@@ -235,7 +243,8 @@ class _Builder:
             where = (*path, index)
             any_key = "any" if spec.any_of else "detects"
             any_listed = spec.any_of or spec.detects
-            judge = _Judge(detects, recovers, _seconds(spec.hold or 0.0))
+            hold = self._hold(spec, recovers, where)
+            judge = _Judge(detects, recovers, hold)
             any_of, any_words = self._specs(any_listed, judge, (*where, any_key))
             all_of, all_words = self._specs(spec.all_of, judge, (*where, "all"))
             actions = action_specs(spec.actions, rule.name, (*where, "actions"), self.notes)
@@ -245,9 +254,32 @@ class _Builder:
             if len(all_of) < len(spec.all_of) or (any_listed and not any_of):
                 continue
             clear = None if spec.clear is None else _seconds(spec.clear)
-            entries.append(Entry(any_of, all_of, actions, _seconds(spec.hold or 0.0), clear))
+            entries.append(Entry(any_of, all_of, actions, hold, clear))
             words.append(EntryWords(any_words, all_words))
         return tuple(entries), tuple(words)
+
+    def _hold(self, spec: EntrySpec, recovers: bool, where: KeyPath) -> float:
+        """Seconds that the entry must hold: its `for:`, which the engine remembers however long it
+        is; or the duration of its only detect, where no window reaches back so far."""
+        hold, alone = spec.hold, len(spec.detects) + len(spec.any_of) + len(spec.all_of) == 1
+        for key, listed in (("detects", spec.detects), ("any", spec.any_of), ("all", spec.all_of)):
+            for index, detect in enumerate(listed):
+                lasts = detect.args.warning_duration
+                if lasts is None or lasts <= LONGEST_SECONDS or detect.args.warning_count:
+                    continue
+                if alone and not (recovers or hold):
+                    return _seconds(lasts)
+                place = (*where, key, index, "args", "warning_duration")
+                beside = "" if recovers else " where it does not stand alone"
+                self._too_long(place, lasts, beside)
+        if recovers and hold is not None and hold > LONGEST_SECONDS:
+            self._too_long((*where, "for"), hold)
+            return LONGEST_SECONDS
+        return _seconds(hold or 0.0)
+
+    def _too_long(self, path: KeyPath, got: float, where: str = "") -> None:
+        text = f"too long, got {got}, want {LONGEST_WANTED}{where}: {LONGEST_WHY}"
+        self.notes.tolerate(path, text, "14m is taken")
 
     def _one_hold(self, spec: EntrySpec, listed: Sequence[Detect], where: KeyPath) -> None:
         for detect in (*listed, *spec.all_of):

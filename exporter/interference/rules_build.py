@@ -9,6 +9,9 @@ from collections.abc import Iterator, Mapping
 
 from exporter.config.wording import KeyPath, quote
 from exporter.interference.detector_specs import (
+    LONGEST_SECONDS,
+    LONGEST_WANTED,
+    LONGEST_WHY,
     CpiSpec,
     DetectorSpec,
     EwmaSpec,
@@ -68,6 +71,10 @@ class Detects:
             self._notes.warn((*path, "name"), f"{detect.name} is not to be had here: {why}")
             return None
         args, where = detect.args, (*path, "args")
+        if args.window is not None and args.window > LONGEST_SECONDS:
+            text = f"too long, got {args.window}, want {LONGEST_WANTED}: {LONGEST_WHY}"
+            self._notes.error((*where, "window"), text)
+            return None
         match detect.name:
             case "expression":
                 return self._expression(args, where, recovers)
@@ -121,7 +128,8 @@ class Detects:
         if tree is None:
             return None
         count = args.warning_count if args.warning_count and args.warning_count > 0 else None
-        return ExpressionSpec(tree, count, args.warning_duration or None)
+        duration = min(args.warning_duration or 0.0, LONGEST_SECONDS)  # rules.py says it
+        return ExpressionSpec(tree, count, duration or None)
 
     def _tree(self, text: str, where: KeyPath) -> Tree | None:
         try:

@@ -6,7 +6,7 @@ from exporter.interference.engine import Engine
 from exporter.interference.model import NODE, Subject
 from exporter.interference.rules import read_rules
 from exporter.interference.states import Transition
-from exporter.interference.views import replay
+from exporter.interference.views import Names, at_row, replay
 from exporter.usage import store as stores
 from exporter.usage.series import Series
 from exporter.usage.store import Now
@@ -87,3 +87,26 @@ def test_only_the_pod_that_the_rule_is_of_is_told_of(tmp_path: Path) -> None:
     assert [each.what for each in pods if each.what != "again"] == ["fire", "ease", "clear"]
     assert 32 <= pods[0].at <= 36
     assert all(each.actions == () for each in pods)
+
+
+LONG = """{"rule_check": {"node_rules": [{"name": "busy", "check_interval": "10s", "rules": [{
+  "detects": [{"name": "expression",
+               "args": {"expression": "load_1min > 0.5", "warning_duration": "20m"}}],
+  "actions": [{"name": "log"}]}]}]}}"""
+
+
+def test_a_duration_longer_than_any_signal_is_kept_is_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "rules.json"
+    path.write_text(LONG)
+    rules = read_rules(path, FACTS).set
+    assert rules.warnings == ()
+    engine = Engine(rules)
+    store = stores.in_memory(1.0, 900.0, Now(0.0, 0.0, "boot"))
+    found, names = list[Transition](), Names()
+    for second in range(1, 1500):
+        load = 1.0 if second >= 100 and second != 200 else 0.0
+        store.put(float(second), 0.0, {Series("node.load.1m", "gauge"): load})
+        moment = at_row(store, store.end - 1, names)
+        found += engine.tick(moment.now, (NODE,), moment.view)
+    (fire,) = (each for each in found if each.what == "fire")
+    assert 1401 <= fire.at <= 1412
