@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from exporter.clock import Clock
 from exporter.kube.access import Access
+from exporter.kube.answers import from_status
 from exporter.kube.api import (
     PAGE_OBJECTS,
     PODS,
@@ -27,7 +28,6 @@ from exporter.kube.transport import (
     Asked,
     Request,
     Transport,
-    from_status,
 )
 
 _PATCH_TYPES: Mapping[str, str] = {

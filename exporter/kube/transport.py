@@ -20,6 +20,7 @@ from exporter.clock import Clock
 from exporter.errors import KernmeshError
 from exporter.filestamp import Stamp, stamp
 from exporter.kube.access import Access, read_kubeconfig
+from exporter.kube.answers import body_of, decoded, from_status, uncompressed
 from exporter.kube.api import ApiError, Object
 from exporter.kube.trust import tls_context, watched_files
 from exporter.threads import in_thread
@@ -32,9 +33,7 @@ MAX_LINE_BYTES = 8 << 20  # etcd takes objects of 1.5 MiB
 MAX_ERROR_BYTES = 64 << 10
 TIMEOUT_SECONDS = 30.0
 CONNECT_SECONDS = 10.0
-MAX_RETRY_AFTER = 3600.0
 MAX_CONNECTIONS = 64
-_READ_BYTES = 64 << 10
 # A watch may be silent for minutes; a peer that is gone is noticed after 30 + 3 × 10 s.
 _KEEP_ALIVE = (
     (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
@@ -99,13 +98,13 @@ class Transport:
                     status = answer.status_code
                     if status not in (200, 201, 202):
                         raise await self._refusal(where, answer)
-                    content = await _body(where, answer, self._max_bytes)
+                    content = await body_of(where, answer, self._max_bytes)
         except ApiError as error:
             status = error.status
             raise
         finally:
             self._tell(request, status, began)
-        found = _decode(where, content)
+        found = decoded(where, content)
         if not isinstance(found, dict):
             raise ApiError(where, "what was answered is no object")
         return found
@@ -135,7 +134,7 @@ class Transport:
         self, where: str, answer: "httpx.Response", until: float
     ) -> AsyncIterator[Object]:
         """Only the reading is under the deadline, not what the reader does in between."""
-        _uncompressed(where, answer)
+        uncompressed(where, answer)
         pieces = answer.aiter_raw()
         rest = bytearray()
         while True:
@@ -149,7 +148,7 @@ class Transport:
                 *lines, rest = rest.split(b"\n")
                 for line in lines:
                     if line.strip():
-                        yield _decode(where, line)
+                        yield decoded(where, line)
             if len(rest) > MAX_LINE_BYTES:
                 raise ApiError(where, f"a line is longer than {MAX_LINE_BYTES} bytes")
         if rest.strip():
@@ -206,7 +205,7 @@ class Transport:
             return ApiError(where, "a redirect, which is not followed", status)
         content = b""
         with suppress(ApiError):  # the code says enough
-            content = await _body(where, answer, MAX_ERROR_BYTES)
+            content = await body_of(where, answer, MAX_ERROR_BYTES)
         said: Any = None
         with suppress(ValueError, RecursionError):  # no JSON, no UTF-8, nested without end
             said = json.decode(content)
@@ -297,57 +296,3 @@ class Transport:
                 raise
             text = str(error) or type(error).__name__
             raise ApiError(where, f"{self._access.server}: {text}") from error
-
-
-def from_status(
-    where: str, said: Object, status: int | None = None, retry_after: str | None = None
-) -> ApiError:
-    """docs/reference/kubernetes-api/common-definitions/status; `retry_after` is a header's, which
-    counts more than details.retryAfterSeconds. Of anything that is no Status, what there is."""
-    details = said.get("details")
-    seconds = _seconds(retry_after)
-    if seconds is None and isinstance(details, dict):
-        seconds = _seconds(details.get("retryAfterSeconds"))
-    if status is None:
-        code = said.get("code")
-        status = code if isinstance(code, int) else None
-    reason, message = said.get("reason"), said.get("message")
-    return ApiError(
-        where,
-        message[:500] if isinstance(message, str) and message else "no reason is given",
-        status,
-        reason if isinstance(reason, str) else "",
-        seconds,
-    )
-
-
-def _seconds(value: object) -> float | None:
-    """Seconds to wait; of a date, which the API never sends, None."""
-    if isinstance(value, str):
-        value = int(value) if value.isascii() and value.isdigit() and len(value) < 10 else None
-    if not isinstance(value, int) or value <= 0:
-        return None
-    return min(float(value), MAX_RETRY_AFTER)
-
-
-async def _body(where: str, answer: "httpx.Response", most: int) -> bytes:
-    _uncompressed(where, answer)
-    body = bytearray()
-    async for piece in answer.aiter_raw(_READ_BYTES):
-        body += piece
-        if len(body) > most:
-            raise ApiError(where, f"the answer is longer than {most} bytes, and is not read")
-    return bytes(body)
-
-
-def _uncompressed(where: str, answer: "httpx.Response") -> None:
-    packed = answer.headers.get("Content-Encoding", "identity")
-    if packed != "identity":
-        raise ApiError(where, f"compressed as {packed}, which was not asked for")
-
-
-def _decode(where: str, content: bytes | bytearray) -> Any:
-    try:
-        return json.decode(content)
-    except (ValueError, RecursionError) as error:
-        raise ApiError(where, f"what was answered is no JSON: {error}") from error

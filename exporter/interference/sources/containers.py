@@ -20,7 +20,7 @@ from exporter.host.open_files import read_once
 from exporter.host.text import read_text
 from exporter.hostfs import HostFs
 from exporter.usage.pods import Kubepods
-from exporter.usage.series import Kind, Series, Source
+from exporter.usage.series import Kind, Series
 from exporter.usage.subjects import Chosen, thing_of
 
 _MEASURES: dict[str, Kind] = {
@@ -39,11 +39,6 @@ _UNLIMITED = 1 << 62  # v1's "no limit" in whole pages is above this
 _LOOK_AGAIN_SECONDS = 20.0
 _DEEPEST = 3  # a pod's containers, and what a runtime makes below one
 _SERVICE = tuple(f"blkio.{name}io_service_time_recursive" for name in ("bfq.", ""))
-
-
-def container_source(fs: HostFs, kubepods: Kubepods, chosen: Chosen) -> Source:
-    """The row for the table of sources: online cgroups, on the fast tier."""
-    return Source("containers", ("fast",), lambda: ContainerReader(fs, kubepods, chosen))
 
 
 class ContainerReader:
