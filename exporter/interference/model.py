@@ -79,9 +79,6 @@ class Detector(Protocol):
         """None where it does not hold. Raises NoData where that cannot be told for want of
         readings: the engine then leaves the state as it is, and counts it."""
 
-    def reach(self) -> float:
-        """The seconds of history that it looks at, so that the engine can say what is kept."""
-
 
 class Suspect(NamedTuple):
     """One offline cgroup as the cause of a finding. `score` is −1 to 1 (correlation of its usage

@@ -13,7 +13,6 @@ from exporter.interference.ticks import EMPTY, RowValues, Tick
 from exporter.usage.history import History
 from exporter.usage.series import Series, TierName
 from exporter.usage.store import Store
-from exporter.usage.subjects import Subject as Chosen
 from exporter.usage.window import Window
 
 _STALE_INTERVALS = (
@@ -190,19 +189,6 @@ def replay(store: Store) -> Iterator[Moment]:
 def at_row(store: Store, row: int, names: Names) -> Moment:
     """Of a store that nobody else writes meanwhile."""
     return Moment([Tick(store, row, nullcontext(), names.rows.setdefault(id(store), {}))], names)
-
-
-def containers(chosen: Iterable[Chosen]) -> list[Subject]:
-    """As rules are asked of those that usage reads one by one (exporter/usage/subjects.py)."""
-    return [
-        Subject(
-            "container",
-            f"/{each.path.strip('/')}",
-            uid=each.uid or "",
-            work="offline" if each.kind == "offline" else "online",
-        )
-        for each in chosen
-    ]
 
 
 def subjects_in(series: Iterable[Series], is_offline: Callable[[str], bool]) -> list[Subject]:

@@ -49,9 +49,6 @@ class Scripted:
             since -= 1
         return Finding("x", 2.0, 1.0, "", since, "x is 2")
 
-    def reach(self) -> float:
-        return 0.0
-
 
 def view_at(now: float) -> Callable[[Subject], View]:
     return lambda subject: TableView({}, subject, now=now)

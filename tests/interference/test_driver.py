@@ -119,9 +119,6 @@ class _EachSecondAnother:
     def evaluate(self, view: View) -> Finding | None:
         return Finding(f"signal {view.now:g}", 2.0, 1.0, "", view.now, "")
 
-    def reach(self) -> float:
-        return 0.0
-
 
 def test_of_what_an_incident_was_found_by_before_no_ranking_is_kept() -> None:
     (rule,) = rules(handle=1.0).rules

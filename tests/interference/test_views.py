@@ -14,7 +14,6 @@ from exporter.interference.views import (
     Names,
     SubjectView,
     at_row,
-    containers,
     live,
     replay,
     subjects_in,
@@ -24,7 +23,6 @@ from exporter.usage import store as stores
 from exporter.usage.history import History
 from exporter.usage.series import Series, Source, TierName
 from exporter.usage.store import Now, Store
-from exporter.usage.subjects import Subject as Chosen
 
 POD = Subject("container", "/kubepods/burstable/pod1", work="online")
 THING = "cgroup/kubepods/burstable/pod1"
@@ -315,14 +313,6 @@ def test_a_recordings_subjects_are_its_cgroups() -> None:
     assert [(each.name, each.work) for each in found] == [
         ("/kubepods/offline/a", "offline"),
         ("/kubepods/pod1", "online"),
-    ]
-
-
-def test_what_usage_reads_one_by_one_is_what_rules_are_asked_of() -> None:
-    chosen = [Chosen("kubepods/pod1", "online", "u1"), Chosen("/kubepods/offline/a", "offline")]
-    assert containers(chosen) == [
-        Subject("container", "/kubepods/pod1", uid="u1", work="online"),
-        Subject("container", "/kubepods/offline/a", work="offline"),
     ]
 
 

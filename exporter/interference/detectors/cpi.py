@@ -31,9 +31,6 @@ class Cpi:
     def __init__(self, sigmas: float = 2.0, outliers: int = 3, window: float = 300.0) -> None:
         self.sigmas, self.outliers, self.seconds = sigmas, outliers, window
 
-    def reach(self) -> float:
-        return _SPEC_SECONDS
-
     def evaluate(self, view: View) -> Finding | None:
         """Raises NoData where cycles and instructions are not counted, or not long enough."""
         samples = _minutes(view)

@@ -25,9 +25,6 @@ class Ewma:
         self.metric, self.nr = metric, nr
         self._alpha = 2.0 / (nr + 1)
 
-    def reach(self) -> float:
-        return _REACH_SECONDS
-
     def evaluate(self, view: View) -> Finding | None:
         """Raises NoData where the newest is not known, or the first nr + 1 samples are not
         there."""

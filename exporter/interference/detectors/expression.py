@@ -1,8 +1,8 @@
 """expression: a condition over variables that held for so many samples, or so long.
 
 Caelus' detector of that name (FORMATS.md section 5): it fires when consecutive true samples are
-at least `warning_count` OR last at least `warning_duration`. `hold` is ours (`for:`): with it,
-only how long it held counts. All is reckoned from the window, nothing is kept.
+at least `warning_count` OR last at least `warning_duration`. All is reckoned from the window, and
+nothing is kept.
 """
 
 from collections.abc import Iterator
@@ -26,18 +26,14 @@ class Expression:
         tree: Tree,
         warning_count: int | None = None,
         warning_duration: float | None = None,
-        hold: float | None = None,
     ) -> None:
-        """Without count, duration and hold, one true sample is enough."""
+        """Without count and duration, one true sample is enough."""
         self.tree = tree
         self.count = 1 if warning_count is None and warning_duration is None else warning_count
-        self.duration, self.hold = warning_duration, hold
+        self.duration = warning_duration
         counted = _SAMPLE_SECONDS * self.count if self.count and self.count > 1 else 0.0
-        longest = max(counted, self.duration or 0.0) if hold is None else hold
+        longest = max(counted, self.duration or 0.0)
         self._reach = min(longest * 1.25 + 5.0, _MOST_SECONDS) if longest > 0 else 0.0
-
-    def reach(self) -> float:
-        return self._reach
 
     def evaluate(self, view: View) -> Finding | None:
         devices = view.devices() if self.tree.per_device else ()
@@ -68,8 +64,6 @@ class Expression:
 
     def _enough(self, run: Run, now: float) -> bool:
         lasted = now - run.since
-        if self.hold is not None:
-            return lasted >= self.hold
         return (self.count is not None and run.samples >= self.count) or (
             self.duration is not None and lasted >= self.duration
         )

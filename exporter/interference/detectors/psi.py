@@ -25,9 +25,6 @@ class Psi:
         self.signal = f"psi_{resource}_{kind}"
         self.threshold, self.seconds = threshold, window
 
-    def reach(self) -> float:
-        return 2 * self.seconds
-
     def evaluate(self, view: View) -> Finding | None:
         """Raises NoData where the window holds no reading."""
         whole = weighted_mean(view.window(self.signal, self.seconds))
@@ -36,7 +33,7 @@ class Psi:
         now = needed(view, self.signal, self._share(view, view.now, self.seconds))
         if now <= self.threshold:
             return None
-        reach = self.reach()
+        reach = 2 * self.seconds
         times = [
             at for at in view.window(self.signal, reach).elapsed if at > view.now - self.seconds
         ]
@@ -50,7 +47,7 @@ class Psi:
         return Finding(self.signal, now, self.threshold, "ratio", since, text)
 
     def _over(self, view: View, at: float) -> bool | None:
-        share = self._share(view, at, self.reach())
+        share = self._share(view, at, 2 * self.seconds)
         return None if share is None else share > self.threshold
 
     def _share(self, view: View, end: float, reach: float) -> float | None:

@@ -47,9 +47,6 @@ class Runq:
         self._long = _KEYS[name][at:]
         self._least = EDGES[at][0]  # seconds: one such wait at least
 
-    def reach(self) -> float:
-        return self.seconds
-
     def evaluate(self, view: View) -> Finding | None:
         """Raises NoData where nobody counts its waits."""
         if self._too_few_are_long(view):

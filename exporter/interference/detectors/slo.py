@@ -14,9 +14,6 @@ class Slo:
         self.job, self.metric, self.threshold = job, metric, threshold
         self.signal = "slack" if metric is None else f"slack[{metric}]"
 
-    def reach(self) -> float:
-        return _REACH_SECONDS
-
     def evaluate(self, view: View) -> Finding | None:
         """Raises NoData where nobody answered lately."""
         if self.job is not None and view.subject.name != self.job:

@@ -19,7 +19,7 @@ import msgspec
 from exporter.clock import Clock
 from exporter.errors import KernmeshError
 from exporter.interference.signals import slo_series
-from exporter.usage.series import Series, Source
+from exporter.usage.series import Series
 
 MOST_BYTES = 1 << 20
 MOST_VALUES = 1000
@@ -126,6 +126,3 @@ class SloReader:
                 value, objective = slo_series(f"{each.job}:{each.metric}")
                 found[value], found[objective] = each.value, each.objective
         return found
-
-    def source(self) -> Source:
-        return Source("slo", ("fast",), lambda: self)

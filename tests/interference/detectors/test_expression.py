@@ -11,31 +11,28 @@ HIGH, LOW = 0.95, 0.5
 
 
 @pytest.mark.parametrize(
-    ("count", "duration", "hold", "samples", "since"),
+    ("count", "duration", "samples", "since"),
     [
-        (None, None, None, [LOW, HIGH], NOW),
-        (1, None, None, [HIGH, HIGH], NOW),
-        (3, None, None, [LOW, HIGH, HIGH], None),
-        (3, None, None, [LOW, HIGH, HIGH, HIGH], NOW - 2),
-        (3, None, None, [HIGH, HIGH, LOW, HIGH], None),
-        (3, None, None, [HIGH, HIGH, None, HIGH], NOW - 3),  # one reading was missed
-        (None, 2.0, None, [LOW, HIGH, HIGH], None),
-        (None, 2.0, None, [LOW, HIGH, HIGH, HIGH], NOW - 2),
-        (5, 2.0, None, [HIGH, HIGH, HIGH], NOW - 2),  # either of the two
-        (2, 60.0, None, [LOW, HIGH, HIGH], NOW - 1),
-        (1, None, 3.0, [HIGH, HIGH, HIGH], None),  # `for:` is the only one that counts
-        (1, None, 3.0, [HIGH, HIGH, HIGH, HIGH], NOW - 3),
-        (1, None, None, [HIGH, LOW], None),
+        (None, None, [LOW, HIGH], NOW),
+        (1, None, [HIGH, HIGH], NOW),
+        (3, None, [LOW, HIGH, HIGH], None),
+        (3, None, [LOW, HIGH, HIGH, HIGH], NOW - 2),
+        (3, None, [HIGH, HIGH, LOW, HIGH], None),
+        (3, None, [HIGH, HIGH, None, HIGH], NOW - 3),  # one reading was missed
+        (None, 2.0, [LOW, HIGH, HIGH], None),
+        (None, 2.0, [LOW, HIGH, HIGH, HIGH], NOW - 2),
+        (5, 2.0, [HIGH, HIGH, HIGH], NOW - 2),  # either of the two
+        (2, 60.0, [LOW, HIGH, HIGH], NOW - 1),
+        (1, None, [HIGH, LOW], None),
     ],
 )
 def test_it_fires_after_so_many_samples_or_so_long(
     count: int | None,
     duration: float | None,
-    hold: float | None,
     samples: list[float | None],
     since: float | None,
 ) -> None:
-    detector = Expression(parse("cpu_avg > 0.9"), count, duration, hold)
+    detector = Expression(parse("cpu_avg > 0.9"), count, duration)
     finding = detector.evaluate(TableView({"cpu_avg": samples}))
     assert (None if finding is None else finding.since) == since
 
