@@ -87,15 +87,16 @@ def cyclonedx(packages: list[Package], version: str) -> dict[str, Any]:
     }
 
 
-def main(folder: Path) -> None:
+def write(folder: Path) -> list[str]:
+    """Both files; the lines of the list of licences."""
     packages = list(locked(LOCK.read_text()))
     folder.mkdir(parents=True, exist_ok=True)
     bom = cyclonedx(packages, describe().version)
     (folder / "kernmesh.cdx.json").write_text(json.dumps(bom, indent=2) + "\n")
     lines = [f"{p.name} {p.version}: {p.licence or 'says none'}" for p in packages]
     (folder / "licences.txt").write_text("\n".join(lines) + "\n")
-    print("\n".join(lines))
+    return lines
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    print("\n".join(write(Path(sys.argv[1]))))
