@@ -22,7 +22,8 @@ _FIELD = re.compile(
     r"^\s*field:(?P<declared>[^;]+);\s*offset:(?P<offset>\d+);\s*size:(?P<size>\d+);"
     r"(?:\s*signed:(?P<signed>[01]);)?"
 )
-_DECLARED = re.compile(r"^(?P<type>.*?)(?P<name>\w+)\s*(?P<array>\[[^\]]*\])?$")
+# The type ends before a word begins, so that a long word is looked through once.
+_DECLARED = re.compile(r"^(?P<type>.*\W|)(?P<name>\w+)\s*(?P<array>\[[^\]]*\])?$")
 _DYNAMIC = re.compile(r"^(__(?:rel|data)_loc)\s")
 
 

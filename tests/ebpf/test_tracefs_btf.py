@@ -116,3 +116,9 @@ def test_events_that_are_not_there_say_nothing(tmp_path: Path, section: str) -> 
     event(tmp_path, "g/first", ONE)
     reads = {"f": relocated("trace_event_raw_c")}
     assert tracepoint_structs({"f": section}, reads, HostFs(sys=tmp_path)) == {}
+
+
+def test_a_long_word_is_looked_through_once() -> None:
+    """A million letters would take hours if the search began anew at each."""
+    line = "\tfield:char {0};\toffset:8;\tsize:1;\tsigned:0;\n\tfield:{0}-;\toffset:9;\tsize:1;\n"
+    assert [field.size for field in parse_format(line.format("a" * 1_000_000))] == [1]
