@@ -64,9 +64,6 @@ class ShippedEwma:
     def __init__(self, metric: str, nr: int) -> None:
         self.metric, self.nr = metric, nr
 
-    def reach(self) -> float:
-        return _REACH_SECONDS
-
     def evaluate(self, view: View) -> Finding | None:
         samples = list(view.window(self.metric, _REACH_SECONDS).values)
         value = view.value(self.metric)

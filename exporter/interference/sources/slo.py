@@ -7,7 +7,6 @@ and leaves the answer; one that is older than three intervals is none. `ask` is 
 here, a command in the actuator, which may run one.
 """
 
-import math
 import threading
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
@@ -24,6 +23,7 @@ from exporter.usage.series import Series
 MOST_BYTES = 1 << 20
 MOST_VALUES = 1000
 _MOST_NAME = 200
+_MOST = 3.4e38  # what the store can keep (float32); what is no number is no less either
 _OLD_INTERVALS = 3.0
 
 Ask = Callable[[], bytes]
@@ -70,7 +70,7 @@ def parse_answer(text: bytes, place: str) -> list[SloValue]:
     return [
         SloValue(row.job_name, row.metric_name, row.value, row.slo)
         for row in answer.data
-        if math.isfinite(row.value) and math.isfinite(row.slo)
+        if abs(row.value) <= _MOST and abs(row.slo) <= _MOST
     ]
 
 

@@ -34,6 +34,13 @@ def test_an_answer_is_values_beside_objectives() -> None:
     assert parse_answer(answer(), "u") == []
 
 
+@pytest.mark.parametrize("key", ["value", "slo"])
+@pytest.mark.parametrize("value", [1e39, -1e39])
+def test_what_the_store_cannot_keep_is_left_out_and_never_infinite(key: str, value: float) -> None:
+    found = parse_answer(answer({**ROW, key: value}, ROW), "u")
+    assert found == [SloValue("shop", "p99", 12.5, 10.0)]
+
+
 @pytest.mark.parametrize(
     ("text", "why"),
     [
