@@ -75,5 +75,8 @@ def test_controllers_that_are_no_text_or_stand_nowhere_are_none(tmp_path: Path) 
     fs = fake_host(tmp_path, {"proc/1/mountinfo": line})
     assert [mount.controllers for mount in cgroup_mounts(fs)] == [frozenset()]
     line = "41 31 0:38 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n"
-    files = {"proc/1/mountinfo": line, "sys/fs/cgroup/cgroup.controllers": b"cpu \xff\n"}
+    files: dict[str, str | bytes] = {
+        "proc/1/mountinfo": line,
+        "sys/fs/cgroup/cgroup.controllers": b"cpu \xff\n",
+    }
     assert "cpu" in cgroup_mounts(fake_host(tmp_path, files))[0].controllers
