@@ -39,6 +39,14 @@ class Loopback:
 
         return self.loop.run_until_complete(whole())
 
+    def close(self) -> None:
+        """For good: whoever has asked here cannot ask again."""
+        self._server.close()
+        self.loop.remove_reader(self._udp)
+        self._udp.close()
+        self.loop.run_until_complete(self._server.wait_closed())
+        self.loop.close()
+
     def _answer(self) -> None:
         question, address = self._udp.recvfrom(65535)
         for datagram in self.mend(self.said, question):

@@ -159,7 +159,8 @@ def spoil_tree(tree: Any, chance: Random) -> Any:
 
 
 def _places(node: Any, path: tuple[Any, ...]) -> list[tuple[Any, ...]]:
-    found, left = [], [(node, path)]
+    found: list[tuple[Any, ...]] = []
+    left = [(node, path)]
     while left and len(found) < 2000:
         node, path = left.pop()
         found.append(path)

@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
@@ -63,10 +64,8 @@ def _once(name: str, seconds: int, folder: Path, before: Result) -> None:
         )
         try:
             while child.poll() is None:
-                try:
+                with suppress(subprocess.TimeoutExpired):
                     child.wait(_LOOK_SECONDS)
-                except subprocess.TimeoutExpired:
-                    pass
                 _note(folder, before, round(time.monotonic() - began))
         finally:
             child.kill()

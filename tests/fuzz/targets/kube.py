@@ -1,4 +1,4 @@
-"""The Kubernetes API's answers: lists and watches as objects in all who keep them, lines of a watch,
+"""The Kubernetes API's answers: lists and watches as objects in all who keep them, a watch's lines,
 Status errors, and single objects that decide who leads and who is evicted."""
 
 import json
@@ -81,7 +81,6 @@ _STATUS: Object = {
     "kind": "Status", "code": 429, "reason": "TooManyRequests", "message": "wait",
     "details": {"retryAfterSeconds": 3},
 }  # fmt: skip
-_CHANGES = ("ADDED", "MODIFIED", "DELETED", "BOOKMARK")
 
 
 def _seeds(*objects: Any) -> Callable[[], list[bytes]]:
@@ -107,7 +106,7 @@ def _cached(reduce: Callable[[Object], Any], data: bytes) -> list[Any]:
     list(cache.listed(objects))
     list(cache.end_list("1"))
     for number, each in enumerate(objects):
-        list(cache.watched(Event(_CHANGES[number % 2], each)))
+        list(cache.watched(Event("MODIFIED" if number % 2 else "ADDED", each)))
     kept = list(cache.values())
     for each in objects:
         list(cache.watched(Event("BOOKMARK", each)))

@@ -103,15 +103,16 @@ def _mesh(data: bytes) -> None:
 
 def _vector(*rows: tuple[dict[str, str], str]) -> bytes:
     result = [{"metric": labels, "value": [1.5, text]} for labels, text in rows]
-    return json.dumps(
-        {"status": "success", "data": {"resultType": "vector", "result": result}}
-    ).encode()
+    data = {"resultType": "vector", "result": result}
+    return json.dumps({"status": "success", "data": data}).encode()
 
 
 def _vectors() -> list[bytes]:
     to = {"target_zone": "z", "target_rack": "r1"}
-    rows = [({"instance": host, "le": le, "target": "10.0.1.0", **to}, text)
-            for host, le, text in (("10.0.0.0:9435", "0.001", "7"), ("n01", "+Inf", "9.5"))]  # fmt: skip
+    rows = [
+        ({"instance": host, "le": le, "target": "10.0.1.0", **to}, text)
+        for host, le, text in (("10.0.0.0:9435", "0.001", "7"), ("n01", "+Inf", "9.5"))
+    ]
     return [_vector(*rows), _vector(), _vector(({"instance": "[10.0.0.0]:1"}, "NaN"))]
 
 
@@ -173,7 +174,7 @@ TARGET = Target(
             lambda: [f"{_scrape(100, 1)}\n{_scrape(160, 3)}".encode(), _scrape(9, 0).encode()],
             spoil_text,
         ),
-        Case("mesh", _mesh, _vectors, spoil_json),
+        Case("mesh", _mesh, _vectors, spoil_json, examples=15),
         Case("labels", _labels, _vectors, spoil_json),
         Case("agents", _agents, lambda: [_two(_STATISTICS, _INTERFERENCE)], _spoil_lines),
     ),

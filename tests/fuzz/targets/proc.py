@@ -1,4 +1,4 @@
-"""Text of /proc and /sys: by each parser, and by what reads the files of a machine as the agent does."""
+"""Text of /proc and /sys: by each parser, and by what reads a machine's files as the agent does."""
 
 from collections.abc import Callable, Iterable
 from functools import cache, partial
@@ -40,8 +40,8 @@ _KALLSYMS = (
     b"ffffffff81000000 T _text\nffffffff81000100 t do_one\t[mod]\nffffffff82000000 D jiffies\n"
 )
 _STAT = (
-    b"7 (a b) c) S 1 1 1 0 -1 4194304 9 0 0 0 250 3 0 0 20 0 2 0 100 3133440 10 18446744073709551615"
-    b" 0 0\n"
+    b"7 (a b) c) S 1 1 1 0 -1 4194304 9 0 0 0 250 3 0 0 20 0 2 0 100 3133440 10 "
+    b"18446744073709551615 0 0\n"
 )
 _FORMAT = (
     b"name: sys_enter\nID: 1\nformat:\n\tfield:unsigned short common_type;\toffset:0;\tsize:2;"
@@ -122,7 +122,8 @@ def _of_sys(*names: str) -> list[bytes]:
 TARGET = Target(
     "proc",
     "/proc and /sys: stat, meminfo, vmstat, loadavg, diskstats, net/dev, netstat, pressure, "
-    "mountinfo, partitions, kallsyms, <pid>/stat and schedstat, tracepoints' formats, kernel config",
+    "mountinfo, partitions, kallsyms, <pid>/stat and schedstat, tracepoints' formats, kernel "
+    "configuration",
     (
         Case(
             "pressure",

@@ -166,7 +166,7 @@ def spoil_answer(of_body: Mutate) -> Mutate:
 
 
 _STATUS = b'{"kind": "Status", "code": 410, "reason": "Gone", "details": {"retryAfterSeconds": 3}}'
-_NODES = b'{"metadata": {"resourceVersion": "7", "continue": ""}, "items": [{"metadata": {"name": "a"}}]}'
+_NODES = b'{"metadata": {"resourceVersion": "7"}, "items": [{"metadata": {"name": "a"}}]}'
 _LISTED = spoil_answer(spoil_yaml)
 _JSON = spoil_answer(spoil_json)
 
@@ -177,15 +177,15 @@ TARGET = Target(
     (
         Case("probe", _probed, _answers(b"ook"), spoil_answer(spoil_bytes), (OSError,)),
         Case("labeller", _lean, _answers(b'{"cpu": 1}', answer(b"{}") * 2), _JSON),
-        Case("pinglist", _pulled, _answers(_LIST), _LISTED),
-        Case("results", _fetched, _answers(b"x 1\n"), spoil_answer(spoil_text)),
+        Case("pinglist", _pulled, _answers(_LIST), _LISTED, examples=30),
+        Case("results", _fetched, _answers(b"x 1\n"), spoil_answer(spoil_text), examples=30),
         Case(
             "kubernetes",
             _kube,
             _answers(_NODES, answer(_STATUS, status=b"410 Gone")),
             _JSON,
         ),
-        Case("top", _top, _answers(b"{}"), _JSON),
+        Case("top", _top, _answers(b"{}"), _JSON, examples=30),
     ),
     8192,
 )

@@ -165,7 +165,10 @@ _TARGETS = (
 
 def _seeds() -> Sequence[bytes]:
     return [
-        *(_request(target, "Accept: text/html;q=0.9, */*", "Connection: close") for target in _TARGETS),
+        *(
+            _request(target, "Accept: text/html;q=0.9, */*", "Connection: close")
+            for target in _TARGETS
+        ),
         _request("/metrics", "Accept-Encoding: gzip;q=1.0", method="HEAD") * 3,
         _request("/-/reload", "Content-Length: 3", method="POST", body=b"abc"),
         _request("/", "Transfer-Encoding: chunked", method="POST", body=b"3\r\nabc\r\n0\r\n\r\n"),
