@@ -9,6 +9,7 @@ from collections.abc import Callable, Container, Sequence
 from typing import Literal, NamedTuple
 
 from exporter.interference.actions.confirm import Confirm
+from exporter.interference.actions.offline import first_suspect
 from exporter.interference.attribution import recovered
 from exporter.interference.model import (
     ActionSpec,
@@ -79,7 +80,7 @@ class Trials:
         if trial is not None:
             text = f"waits until run {trial.incident.run} is confirmed or not"
             return telling, (Outcome("confirm", "nothing", text),)
-        return telling, self._begin(now)
+        return telling, (self._begin(incident.run, now),)
 
     def go_on(
         self, view: Callable[[Subject], View], now: float, standing: Container[str]
@@ -93,8 +94,9 @@ class Trials:
             found.append(verdict)
         for run in [run for run in self._waiting if run not in standing]:
             del self._waiting[run]
-        if self._waiting:
-            self._begin(now)
+        for run in list(self._waiting):
+            if self._begin(run, now).result == "done":
+                break
         return found
 
     def forget(self, incident: Incident) -> None:
@@ -111,20 +113,15 @@ class Trials:
         if self._trial is not None:
             self.forget(self._trial.incident)
 
-    def _begin(self, now: float) -> tuple[Outcome, ...]:
-        """The next that waits and can be tried."""
-        for run, waiting in list(self._waiting.items()):
-            del self._waiting[run]
-            incident = waiting.incident._replace(suspects=self.judged(waiting.incident))
-            said = self._confirm.begin(incident)
-            if said.result == "done":
-                suspect = next(s for s in incident.suspects if s.subject.work == "offline")
-                self._trial = _Trial(
-                    incident, waiting.specs, suspect.subject.name, incident.finding, now
-                )
-                return (said,)
-            return (said,)
-        return ()
+    def _begin(self, run: str, now: float) -> Outcome:
+        """Waits no more: it is tried now, or cannot be."""
+        waiting = self._waiting.pop(run)
+        incident = waiting.incident._replace(suspects=self.judged(waiting.incident))
+        said = self._confirm.begin(incident)
+        suspect = first_suspect(incident)
+        if said.result == "done" and suspect is not None:
+            self._trial = _Trial(incident, waiting.specs, suspect.name, incident.finding, now)
+        return said
 
     def _look(
         self,
