@@ -28,6 +28,7 @@ from exporter.interference.model import (
     Suspect,
     View,
 )
+from exporter.interference.saved_states import decode
 from exporter.interference.states import Transition, What
 from exporter.interference.trials import Trials
 from exporter.interference.views import Moment
@@ -102,6 +103,8 @@ class Driver:
         ended = self._do_all(self.engine.end_all(self.now, "what is done about it has changed"))
         if self._trials is not None:
             self._trials.end()
+        if actions is not None and self._actions is not None:
+            actions.evictions.go_on(self._actions.evictions.last)
         self._actions = actions
         self._trials = Trials(actions.confirm) if actions is not None and confirm else None
         return ended
@@ -162,7 +165,8 @@ class Driver:
     # --- across restarts
 
     def save(self, boot: str) -> bytes:
-        return self.engine.dump(boot, self.now)
+        evicted = self._actions.evictions.last if self._actions is not None else None
+        return self.engine.dump(boot, self.now, evicted)
 
     def load(self, data: bytes, boot: str, now: float) -> list[Incident]:
         """Takes up what was saved; what fires goes on, and its actions, which nobody holds in
@@ -171,6 +175,8 @@ class Driver:
         lost = self.engine.load(data, boot, now)
         for each in self.engine.standing():
             each.state.handled = each.state.eased = now - _LONG_AGO
+        if self._actions is not None:
+            self._actions.evictions.go_on(decode(data, boot, now).evicted)
         return lost
 
     # --- inside

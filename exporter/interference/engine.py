@@ -174,8 +174,9 @@ class Engine:
 
     # --- across restarts
 
-    def dump(self, boot: str, now: float) -> bytes:
-        """What `load` takes, to be kept in a file. `boot` is the boot's id."""
+    def dump(self, boot: str, now: float, evicted: float | None = None) -> bytes:
+        """What `load` takes, to be kept in a file. `boot` is the boot's id; `evicted` is kept
+        along (saved_states.py)."""
         return saved_states.encode(
             boot,
             now,
@@ -189,6 +190,7 @@ class Engine:
                 for subject, states in plan.data.states.items()
                 for state in states
             ),
+            evicted,
         )  # fmt: skip
 
     def load(self, data: bytes, boot: str, now: float) -> list[Incident]:

@@ -34,16 +34,20 @@ class SavedState(msgspec.Struct, frozen=True):
 
 
 class SavedStates(msgspec.Struct, frozen=True):
-    """`at` is the elapsed second of saving."""
+    """`at` is the elapsed second of saving; `evicted` the monotonic one at which an eviction was
+    last asked for, None where none was."""
 
     format: Literal[1]
     boot: str
     at: float
     states: tuple[SavedState, ...]
+    evicted: float | None = None
 
 
-def encode(boot: str, at: float, states: tuple[SavedState, ...]) -> bytes:
-    return msgspec.json.encode(SavedStates(FORMAT, boot, at, states))
+def encode(
+    boot: str, at: float, states: tuple[SavedState, ...], evicted: float | None = None
+) -> bytes:
+    return msgspec.json.encode(SavedStates(FORMAT, boot, at, states, evicted))
 
 
 def decode(data: bytes, boot: str, now: float) -> SavedStates:

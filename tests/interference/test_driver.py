@@ -242,6 +242,28 @@ def test_other_actions_take_back_what_the_ones_before_did(
     dry.close()
 
 
+def test_neither_a_restart_nor_other_actions_shorten_the_time_between_two_evictions(
+    actuator: RememberingActuator, actions: Actions
+) -> None:
+    evict = rules(ActionSpec("evict"), handle=1.0)
+    story = Story(Driver(evict, actions))
+    (fire,) = story.second(0.9, b=1.5)
+    assert [each.result for each in fire.outcomes] == ["done"]
+    others = acting(actuator)
+    story.driver.act_by(others)
+    (fire,) = story.second(0.9, b=1.5)
+    assert fire.outcomes[0].text == "one was asked for, the next may be in 300 s"
+    data = story.driver.save("boot")
+    after = acting(actuator)
+    story.driver = Driver(evict, after)
+    story.driver.load(data, "boot", float(story.now))
+    (again, *_) = story.seconds(2, 0.9, b=1.5)
+    assert again.outcomes[0].text == "one was asked for, the next may be in 300 s"
+    for each in (others, after):
+        assert not each.evictions.requests()
+        each.close()
+
+
 # --- trials
 
 

@@ -32,11 +32,17 @@ class EvictionRequest(NamedTuple):
 
 
 class Evictions:
-    """What is asked for now. Any thread may read it."""
+    """What is asked for now. Any thread may read it. `last` is when something was last asked for,
+    monotonic seconds; None: never."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock, self._lock = clock, threading.Lock()
         self._asked: list[tuple[float, EvictionRequest]] = []
+        self.last: float | None = None
+
+    def go_on(self, last: float | None) -> None:
+        """From what others before these had asked for, on the same boot."""
+        self.last = last if last is None else min(last, self._clock.monotonic())
 
     def requests(self) -> Sequence[EvictionRequest]:
         now = self._clock.monotonic()
@@ -45,8 +51,9 @@ class Evictions:
             return [request for _, request in self._asked]
 
     def add(self, request: EvictionRequest) -> None:
+        self.last = self._clock.monotonic()
         with self._lock:
-            self._asked.append((self._clock.monotonic(), request))
+            self._asked.append((self.last, request))
 
     def withdraw(self, run: str) -> int:
         """How many of this run nobody needs any more."""
@@ -69,7 +76,6 @@ class Evict:
     ) -> None:
         self._evictions, self._clock, self._dry_run = evictions, clock, dry_run
         self._cooldown, self._grace = cooldown, grace
-        self._next_at = float("-inf")
 
     def fire(self, incident: Incident, spec: ActionSpec) -> Outcome:
         suspect = first_suspect(incident)
@@ -80,14 +86,14 @@ class Evict:
             return Outcome("evict", "refused", f"{suspect.name}: which pod it is of is not known")
         if namespace in NEVER:
             return Outcome("evict", "refused", f"{suspect.pod}: {namespace} is never evicted from")
-        now = self._clock.monotonic()
-        if now < self._next_at:
-            text = f"one was asked for, the next may be in {self._next_at - now:.0f} s"
+        last = self._evictions.last
+        left = 0.0 if last is None else last + self._cooldown - self._clock.monotonic()
+        if left > 0:
+            text = f"one was asked for, the next may be in {left:.0f} s"
             return Outcome("evict", "nothing", text)
         text = f"eviction of {suspect.pod} ({suspect.uid}) with {self._grace} s of grace"
         if self._dry_run:
             return Outcome("evict", "dry_run", f"would ask for {text}")
-        self._next_at = now + self._cooldown
         reason = f"{incident.rule}: {incident.finding.text}"
         self._evictions.add(
             EvictionRequest(
