@@ -9,16 +9,21 @@ import gc
 
 from exporter.hostfs import HostFs
 
-_M_ARENA_MAX = -8  # malloc.h of glibc
+_M_ARENA_MAX, _M_MMAP_THRESHOLD = -8, -3  # malloc.h of glibc
+_LARGE_BYTES = 128 << 10  # glibc's own, which by this stays
 _NO_LIMIT = 1 << 62  # v1 has a number for none (mm/memcontrol.c: PAGE_COUNTER_MAX pages)
 
 
 def one_heap() -> None:
     """All threads share one C heap, which is to be said before there are any (mallopt(3)). They
     take turns at Python anyway, and what one thread's heap has to spare no other's can use: under
-    load that was a fifth of an agent's memory."""
+    load that was a fifth of an agent's memory. Large blocks are not of the heap, however many there
+    were: by default glibc takes them for part of it once one was freed, as libbpf's copies of the
+    kernel's types are, and what is then above them keeps them."""
     with contextlib.suppress(AttributeError):  # a libc without it
-        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
+        libc = ctypes.CDLL(None)
+        libc.mallopt(_M_ARENA_MAX, 1)
+        libc.mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES)
 
 
 def give_back() -> None:

@@ -10,8 +10,9 @@ import resource
 from collections.abc import Sequence
 from contextlib import suppress
 
-# Each open file of a cgroup costs the kernel 6 KB, a page of them for its text.
 MOST_DESCRIPTORS = 10_000
+_DESCRIPTOR_BYTES = 6 << 10  # what the kernel keeps of a cgroup's file: a page of it for its text
+_SHARE = 32
 _SPARE_DESCRIPTORS = 512  # for everything else that the process has open
 _ENOUGH = 4096  # bytes: some 60 lines of memory.stat are 2 KB, a line of io.stat 0.1
 _MOST = 1 << 20
@@ -20,6 +21,14 @@ _SAYS_NOTHING = (errno.EOPNOTSUPP, errno.EINVAL, errno.EISDIR, errno.EACCES, err
 
 class Gone(Exception):
     """The cgroup was removed: what was read of it is to be left out."""
+
+
+def affordable(limit: int | None) -> int:
+    """How many may be kept open where the own cgroup has so many bytes at most, to which what the
+    kernel keeps of them counts: for a 32nd of it. `limit` None: there is none."""
+    if limit is None:
+        return MOST_DESCRIPTORS
+    return min(MOST_DESCRIPTORS, limit // _SHARE // _DESCRIPTOR_BYTES)
 
 
 class Descriptors:

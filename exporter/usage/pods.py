@@ -14,10 +14,11 @@ from exporter.host.cgroup_limits import Limits, read_limits
 from exporter.host.cgroup_stat import Layout, Usage, UsageReader, layout_of
 from exporter.host.kubepods import PodPath, levels
 from exporter.host.mounts import cgroup_mounts
-from exporter.host.open_files import Descriptors, Gone
+from exporter.host.open_files import Descriptors, Gone, affordable
 from exporter.host.podtree import PodTree
 from exporter.host.text import read_text
 from exporter.hostfs import HostFs
+from exporter.memory import limit_bytes
 from exporter.usage.podnames import Names
 from exporter.usage.series import Kind, Series
 
@@ -70,7 +71,7 @@ class Kubepods:
         self._layout: Layout | None = None
         self._tree: PodTree | None = None
         self._fresh_until = float("-inf")
-        self.budget = Descriptors()
+        self.budget = Descriptors(affordable(limit_bytes(fs)))
         self.turn = threading.RLock()
 
     def layout(self) -> Layout:

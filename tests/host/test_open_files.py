@@ -4,7 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from exporter.host.open_files import Descriptors, Gone, OpenFiles, read_once
+from exporter.host.open_files import (
+    MOST_DESCRIPTORS,
+    Descriptors,
+    Gone,
+    OpenFiles,
+    affordable,
+    read_once,
+)
 
 
 def test_texts_are_those_of_now(tmp_path: Path) -> None:
@@ -51,3 +58,11 @@ def test_what_is_closed_makes_room(tmp_path: Path) -> None:
 def test_a_folder_and_a_missing_file_say_nothing(tmp_path: Path) -> None:
     assert read_once(str(tmp_path)) is None
     assert read_once(str(tmp_path / "none")) is None
+
+
+@pytest.mark.parametrize(
+    ("limit", "want"),
+    [(None, MOST_DESCRIPTORS), (96 << 20, 512), (8 << 30, MOST_DESCRIPTORS), (1 << 20, 5), (0, 0)],
+)
+def test_where_memory_is_little_fewer_files_are_kept_open(limit: int | None, want: int) -> None:
+    assert affordable(limit) == want

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from exporter.usage import layout, window
-from exporter.usage.columns import GRACE_ROWS
+from exporter.usage.columns import CROWDED_COLUMNS, CROWDED_GRACE_ROWS, GRACE_ROWS
 from exporter.usage.layout import Refused
 from exporter.usage.series import Series
 from exporter.usage.statedir import StateDir, TierPlan
@@ -179,6 +179,22 @@ class TestColumns:
         assert list(store.window(GAUGE, DAY).values) == [1, 2, 3, 4, 4, 4]
         assert list(store.window(list(many)[77], DAY).values) == [77, 77]
         assert store.shape.columns >= 501
+
+    @pytest.mark.parametrize(
+        ("kept", "taken"), [(10, False), (CROWDED_COLUMNS, True), (CROWDED_COLUMNS - 10, False)]
+    )
+    def test_where_columns_are_many_the_gone_lose_theirs_sooner(
+        self, kept: int, taken: bool
+    ) -> None:
+        store = in_memory(10.0, DAY, START)
+        stay = {Series(f"pod/{n}.x", "gauge"): 1.0 for n in range(kept - 2)}
+        old, new = Series("pod/old.x", "gauge"), Series("pod/new.x", "gauge")
+        store.put(START.monotonic, 0.0, {**stay, GAUGE: 1.0, old: 1.0})
+        for tick in range(1, CROWDED_GRACE_ROWS + 3):
+            store.put(START.monotonic + tick, 0.0, {**stay, GAUGE: 1.0})
+        store.put(START.monotonic + 100, 0.0, {**stay, GAUGE: 1.0, new: 1.0})
+        assert (old not in store.series()) is taken
+        store.close()
 
     def test_more_series_than_any_node_has_are_left_out_and_counted(self) -> None:
         store = in_memory(10.0, 20.0, START)
