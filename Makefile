@@ -187,8 +187,9 @@ experiment: setup $(VENV)/.installed-dev $(CACHE)/peers/.load $(CACHE)/peers/.se
 
 # MINUTES of everything at once, with faults; SOAK_ARGUMENTS=--write puts it into docs/reliability.md.
 MINUTES ?= 30
+MEMORY ?= 96
 soak: setup test-packages $(VENV)/.installed-dev
-	$(BIN)/python -m benchmarks.soak --minutes $(MINUTES) $(SOAK_ARGUMENTS)
+	$(BIN)/python -m benchmarks.soak --minutes $(MINUTES) --memory $(MEMORY) $(SOAK_ARGUMENTS)
 
 # Goes on with what it found before (.cache/fuzz); FUZZ_ARGUMENTS='kube packets' for these only.
 fuzz: setup test-packages $(VENV)/.installed-fuzz

@@ -10,6 +10,7 @@ import platform
 import shutil
 import sys
 
+from benchmarks.soak.agents import LIMIT_MB
 from benchmarks.soak.page import write
 from benchmarks.soak.report import lines_table, report
 from benchmarks.soak.soak import Failed, Say, soak
@@ -23,6 +24,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.soak", description=__doc__)
     parser.add_argument("--minutes", type=float, default=30.0, help="of load (default 30)")
     parser.add_argument("--write", action="store_true", help="also into docs/reliability.md")
+    parser.add_argument(
+        "--memory", type=int, default=LIMIT_MB, metavar="MIB",
+        help=f"that each agent's cgroup may have (default {LIMIT_MB})",
+    )  # fmt: skip
     arguments = parser.parse_args()
     if arguments.minutes < 1:
         parser.error("--minutes: want 1 at least")
@@ -36,7 +41,7 @@ def main() -> int:
         command += ["benchmarks.soak", *sys.argv[1:]]
         os.execvpe(command[0], command, {**os.environ, OWN_MOUNTS: "1"})
     try:
-        found = soak(arguments.minutes, Say())
+        found = soak(arguments.minutes, arguments.memory, Say())
     except Failed as error:
         return _cannot(str(error))
     except (OSError, TimeoutError) as error:

@@ -2,6 +2,7 @@
 
 import http.client
 import os
+import random
 import signal
 import sys
 import threading
@@ -18,6 +19,7 @@ from benchmarks.soak.ground import Ground, batch, of_agent
 from benchmarks.soak.watch import Charged, Held
 
 LIMIT_MB = 96
+"""MiB, in all that runs in an agent's cgroup, maps included."""
 COUNTED = (
     "kernmesh_ebpf_events_lost_total",
     "kernmesh_ebpf_events_counted_total",
@@ -78,7 +80,13 @@ class Reading(NamedTuple):
 
 class Subject:
     def __init__(
-        self, ground: Ground, name: str, port: int, controller: str, kubeconfig: Path
+        self,
+        ground: Ground,
+        name: str,
+        port: int,
+        controller: str,
+        kubeconfig: Path,
+        limit_mb: int = LIMIT_MB,
     ) -> None:
         work = ground.folder / "work"
         self.name, self.port = name, port
@@ -102,12 +110,17 @@ class Subject:
         self.readings: list[Reading] = []
         self.bpf_ids: dict[str, set[int]] = {kind: set() for kind in watch.BPF_KINDS}
         self._ground, self._work, self._kubeconfig = ground, work, kubeconfig
-        watch.limit_memory(ground, of_agent(name), LIMIT_MB << 20)
+        watch.limit_memory(ground, of_agent(name), limit_mb << 20)
         self._begin(time.monotonic())
 
     @property
     def life(self) -> Life:
         return self.lives[-1]
+
+    @property
+    def code(self) -> int | None:
+        """Of its last life, once that is over; less than 0: the signal that ended it."""
+        return self._process.poll()
 
     @property
     def runs(self) -> bool:
@@ -156,10 +169,10 @@ class Subject:
     def kill(self, how: str) -> None:
         """SIGKILL, and it is started anew at once. `how`: "agent": its process, whose actuator
         then puts all back; "all": of everything in its cgroup, as the kernel's OOM killer takes a
-        container; "actuator": what is not the agent, which goes on."""
+        container; "actuator": one of its two processes, and the agent goes on."""
         pids = watch.processes(self._ground, of_agent(self.name))
         if how == "actuator":
-            pids.remove(self._process.pid)
+            pids = [random.choice([pid for pid in pids if pid != self._process.pid])]
         elif how == "agent":
             pids = [self._process.pid]
         now = time.monotonic()
@@ -181,14 +194,23 @@ class Subject:
         self._begin(now)
         return True
 
-    def signal(self, number: signal.Signals) -> None:
+    def reload(self, by: str) -> None:
+        """One that has begun, as who changes its files does."""
+        if self.life.answered is None or not self.runs:
+            return
+        if by == "signal":
+            self._process.send_signal(signal.SIGHUP)
+        else:
+            self.ask("POST", "/-/reload")
+
+    def _signal(self, number: signal.Signals) -> None:
         if self.runs:
             self._process.send_signal(number)
 
     def stop(self, seconds: float) -> int | None:
         """As an orchestrator does: SIGTERM, and its exit code; None where it had to be killed."""
         self.life.ended, self.life.how = time.monotonic(), "stopped"
-        self.signal(signal.SIGTERM)
+        self._signal(signal.SIGTERM)
         until = time.monotonic() + seconds
         while self.runs and time.monotonic() < until:
             time.sleep(0.05)

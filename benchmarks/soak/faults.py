@@ -135,7 +135,7 @@ class Faults:
             child.start()
         for subject in self._subjects.values():
             write(subject.rules, CALM)
-            subject.signal(signal.SIGHUP)
+            subject.reload("signal")
 
     def _count(self, what: str) -> None:
         self.counts[what] = self.counts.get(what, 0) + 1
@@ -148,10 +148,7 @@ class Faults:
         self._children["controller"].signal(signal.SIGHUP)
         for subject in self._subjects.values():
             write(subject.rules, rules(turn))
-            if turn % 2:
-                subject.ask("POST", "/-/reload")
-            else:
-                subject.signal(signal.SIGHUP)
+            subject.reload("request" if turn % 2 else "signal")
         self._count("change")
 
     def _kill(self) -> None:

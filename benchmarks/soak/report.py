@@ -1,9 +1,10 @@
 """What a soak found, as a table. Pure."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
 from benchmarks.soak.afterwards import Line
-from benchmarks.soak.agents import LIMIT_MB, Life, Reading, Subject
+from benchmarks.soak.agents import Life, Reading, Subject
 from benchmarks.soak.figures import Point, Span, after, ends, quantile, slope
 from benchmarks.soak.scraping import Scrape
 from benchmarks.soak.soak import Outcome
@@ -66,12 +67,18 @@ def report(outcome: Outcome, machine: str) -> Table:
     row("first answer after a kill, all", "≤ 1.5 s", _NONE, _seconds(quantile(first, 1)))
     row("ready after a kill, median and all", "", _NONE,
         f"{_seconds(quantile(ready, 0.5))}, {_seconds(quantile(ready, 1))}")  # fmt: skip
-    warm = outcome.began + warm_up(outcome.seconds)
+    longest = longest_life(steady)
+    warm = longest.begun + warm_up(outcome.seconds)
+    row("longest life", "all of it", _minutes(longest), _NONE)
     row("RSS, slope per hour after warm-up", "< 1 MB/h", _slope(steady, warm, _rss), _NONE)
     row("the same, anonymous only", "", _slope(steady, warm, _anonymous), _NONE)
     row("RSS, first and last quarter", "", _ends(steady, warm, _rss), _NONE)
     row("RSS, most", "", *(_most(subject, _rss) for subject in each))
-    row("memory of the cgroup, most", f"≤ {LIMIT_MB} MiB", *(_most(s, _usage) for s in each))
+    row(
+        "memory of the cgroup, most",
+        f"≤ {outcome.limit_mb * 1.048576:.1f} MB",
+        *(_most(s, _usage) for s in each),
+    )
     row("the same less inactive files", "", *(_most(s, _working) for s in each))
     row("killed for its memory", "0", *(str(_oom_kills(s)) for s in each))
     row("ended by itself", "0", *(str(_by_itself(s.lives)) for s in each))
@@ -136,7 +143,7 @@ def notes(outcome: Outcome, machine: str) -> tuple[str, ...]:
         f"({made / outcome.seconds * 60:,.0f} per minute) and removed, interfaces and loop "
         "devices, 50 scrapers that each ask both every 10 s and all at once each minute, 65 "
         f"clients per agent that behave badly. Faults: {faults}.",
-        f"Slopes are Theil and Sen's over one agent that lives all the time, after "
+        f"Slopes are Theil and Sen's over one agent that lives all the time, after its first "
         f"{warm_up(outcome.seconds) / 60:.1f} minutes.",
     )
 
@@ -151,6 +158,12 @@ def lines_table(outcome: Outcome) -> Table:
     return Table("Lines of logs", ("who", "level", "times", "line"), tuple(rows))
 
 
+def longest_life(subject: Subject) -> Life:
+    """What grows is told by one life; of several, by the one that was read most often."""
+    counts = Counter(reading.life for reading in subject.readings)
+    return subject.lives[counts.most_common(1)[0][0]] if counts else subject.lives[0]
+
+
 def warm_up(seconds: float) -> float:
     return min(seconds * WARM_UP_SHARE, WARM_UP_MOST_SECONDS)
 
@@ -161,6 +174,10 @@ def warm_up(seconds: float) -> float:
 def _answered(outcome: Outcome, subject: Subject) -> Answered:
     mine = (each for each in outcome.scrapes if each.agent == subject.name)
     return Answered(mine, [life.served for life in subject.lives if life.served is not None])
+
+
+def _minutes(life: Life) -> str:
+    return _NONE if life.ended is None else f"{(life.ended - life.begun) / 60:.1f} min"
 
 
 def _percent(value: float | None) -> str:
@@ -200,7 +217,8 @@ def _working(reading: Reading) -> float | None:
 
 
 def _points(subject: Subject, of: Of, since: float = 0.0) -> list[Point]:
-    found = ((reading.at, of(reading)) for reading in subject.readings)
+    life = longest_life(subject).number if since else None
+    found = ((each.at, of(each)) for each in subject.readings if life in (None, each.life))
     return after((Point(at, value) for at, value in found if value is not None), since)
 
 

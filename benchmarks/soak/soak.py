@@ -34,6 +34,7 @@ class Outcome(NamedTuple):
 
     seconds: float
     began: float
+    limit_mb: int
     subjects: dict[str, Subject]
     scrapes: list[Scrape]
     faults: dict[str, int]
@@ -64,10 +65,10 @@ def interruptible() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def soak(minutes: float, say: "Say") -> Outcome:
+def soak(minutes: float, limit_mb: int, say: "Say") -> Outcome:
     """Raises Failed, OSError, SystemExit."""
     with interruptible(), ground(AGENTS) as made:
-        return _Soak(made, say).run(minutes * 60)
+        return _Soak(made, limit_mb, say).run(minutes * 60)
 
 
 class Say:
@@ -85,8 +86,8 @@ class Say:
 
 
 class _Soak:
-    def __init__(self, made: Ground, say: Say) -> None:
-        self._ground, self._say = made, say
+    def __init__(self, made: Ground, limit_mb: int, say: Say) -> None:
+        self._ground, self._say, self._limit_mb = made, say, limit_mb
         self._work = made.folder / "work"
         self._before = afterwards.settled(made, AGENTS)
         self._events = (made.folder / "events.jsonl").open("w", buffering=1)
@@ -103,7 +104,7 @@ class _Soak:
         for name in AGENTS:
             write(self._work / f"{name}.rules.yaml", CALM)
         self._subjects = {
-            name: Subject(made, name, port, f"http://127.0.0.1:{controller}", kubeconfig)
+            name: Subject(made, name, port, f"http://127.0.0.1:{controller}", kubeconfig, limit_mb)
             for name, port in ports.items()
         }
         self._faults = Faults(
@@ -171,7 +172,8 @@ class _Soak:
         )
         for subject in self._subjects.values():
             if not subject.runs:
-                raise Failed(f"agent {subject.name} ended\n{subject.life.log.read_text()[-2000:]}")
+                log = subject.life.log.read_text()
+                raise Failed(f"agent {subject.name} ended ({subject.code})\n{log[-2000:]}")
         self._say.restart()
         self._say(f"both agents are ready; {seconds / 60:g} minutes of load begin")
         began = time.monotonic()
@@ -262,6 +264,7 @@ class _Soak:
         return Outcome(
             seconds,
             began,
+            self._limit_mb,
             self._subjects,
             _scrapes(self._ground.folder / "scrapes.jsonl"),
             self._faults.counts,
