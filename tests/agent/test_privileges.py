@@ -2,19 +2,27 @@
 
 import errno
 import json
+import os
 import signal
+import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
+from uuid import uuid4
 
 import pytest
 
+from exporter.config import AgentConfig, ListenAddress
+from exporter.config.agent import Server
+from exporter.doctor.asking import running_agent
 from exporter.privileges.capabilities import name_of
 from exporter.privileges.inforce import MECHANISMS
-from tests.agent.running import Agent, running
+from tests.actuator.trees import workers_of
+from tests.agent.running import WATCHDOG_SECONDS, Agent, running
 from tests.agent.tried import TRIES
-from tests.kernel.workloads import start_keepalive_timers
+from tests.kernel.test_pods import Pod
+from tests.kernel.workloads import eventually, start_keepalive_timers
 
 pytestmark = pytest.mark.bpf
 
@@ -24,6 +32,16 @@ KEPT = {"CAP_DAC_READ_SEARCH", "CAP_NET_RAW", "CAP_SYSLOG"}
 REFUSALS = {f"OSError {each}" for each in (errno.EPERM, errno.EACCES)} | {
     f"LibbpfError {errno.EPERM}"
 }
+
+
+def answered(agent: Agent, rack: str) -> bool:
+    """Whether a target in this rack has."""
+    found = agent.samples(["pingmesh_rtt_seconds_count"])
+    return any("_count{" in series and f'target_rack="{rack}"' in series for series in found)
+
+
+def cgroups(pid: int) -> str:
+    return Path(f"/proc/{pid}/cgroup").read_text()
 
 
 def in_force(agent: Agent) -> dict[str, float]:
@@ -164,3 +182,75 @@ def test_a_kernel_without_landlock_costs_landlock_and_a_line() -> None:
         assert capabilities(agent) == KEPT - {"CAP_DAC_READ_SEARCH"}
         assert "privileges: landlock is not in force" in agent.get("/")
         assert "this kernel has no Landlock" in " ".join(agent.screen.split())
+
+
+def test_new_targets_are_probed_and_a_pinglist_that_was_exchanged_is_read(tmp_path: Path) -> None:
+    pinglist, config = tmp_path / "pinglist.yaml", tmp_path / "agent.yaml"
+    config.write_text(f"ebpf: {{programs: []}}\npingmesh: {{pinglist: {pinglist}}}\n")
+
+    def write(**racks: str) -> None:
+        groups = (
+            f"{name}: {{ips: [{ip}], labels: {{rack: {name}}}}}" for name, ip in racks.items()
+        )
+        new = tmp_path / "pinglist.new"
+        new.write_text(f"setting: {{interval: 10}}\nmesh: {{{', '.join(groups)}}}\n")
+        new.replace(pinglist)
+
+    write(first="127.0.0.1")
+    with running("--config", config, "--web.enable-lifecycle") as agent:
+        assert eventually(lambda: answered(agent, "first"), WATCHDOG_SECONDS)
+        write(first="127.0.0.1", second="127.0.0.2")
+        assert agent.get("/-/reload", method="POST") == "reloaded\n"
+        assert eventually(lambda: answered(agent, "second"), WATCHDOG_SECONDS)
+        assert in_force(agent) == dict.fromkeys(MECHANISMS, 1.0)
+
+
+def test_the_actuator_comes_back_after_it_was_killed_and_undoes_at_the_end(tmp_path: Path) -> None:
+    mark = f"test-{uuid4().hex[:12]}"
+    config = tmp_path / "agent.yaml"
+    config.write_text(
+        f"ebpf: {{programs: []}}\nusage:\n  state_dir: {tmp_path}/state\n  interval: 1s\n"
+        f"  jobs_in_cgroups: true\n  jobs: [{{name: {mark}, command: {mark}}}]\n"
+    )
+    code = "print('up', flush=True); import sys; sys.stdin.read()"
+    with subprocess.Popen(
+        [sys.executable, "-c", code, mark], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as service:
+        assert service.stdout is not None and service.stdout.readline() == b"up\n"
+        before = cgroups(service.pid)
+        with running("--config", config) as agent:
+            agent.wait_for(lambda one: one.log.count(f"moved into /kernmesh/{mark}") == 1)
+            assert agent.url  # and so it has let go
+            assert in_force(agent) == dict.fromkeys(MECHANISMS, 1.0)
+            [keeper] = workers_of(agent.process.pid)
+            [worker] = workers_of(keeper)
+            for times, victim in enumerate((keeper, worker), 2):
+                os.kill(victim, signal.SIGKILL)
+                agent.wait_for(
+                    lambda one, times=times: (  # type: ignore[misc]
+                        one.log.count(f"moved into /kernmesh/{mark}") == times
+                    )
+                )
+            assert agent.log.count("was started anew; what was in force is put back") == 2
+            assert f":cpu:/kernmesh/{mark}\n" in cgroups(service.pid)
+            assert agent.stop() == 0
+        assert cgroups(service.pid) == before
+        service.communicate()
+
+
+def test_pods_that_come_later_are_named_and_doctor_hears_what_is_in_force(tmp_path: Path) -> None:
+    logs = tmp_path / "var/log/pods"
+    logs.mkdir(parents=True)
+    with running("--path.rootfs", tmp_path) as agent:
+        port = urlsplit(agent.url).port
+        asked = AgentConfig(server=Server(listen=(ListenAddress(f"127.0.0.1:{port}"),)))
+        assert running_agent(asked) == dict.fromkeys(MECHANISMS, True)
+        pod = Pod("burstable")
+        try:
+            (logs / f"shop_web-0_{pod.uid}").mkdir()
+            named = 'namespace="shop",pod="web-0"'
+            assert eventually(
+                lambda: any(named in series for series in agent.samples()), WATCHDOG_SECONDS
+            )
+        finally:
+            pod.remove()

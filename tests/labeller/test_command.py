@@ -18,6 +18,7 @@ from pathlib import Path
 import bcrypt
 import pytest
 
+from exporter.privileges.inforce import IN_FORCE, MECHANISMS
 from tests.cluster.apiserver import ApiServer
 from tests.labeller.playing import LEASE, marks, put
 
@@ -108,6 +109,10 @@ def test_dynamicscheduler_s_flags_do_what_they_did(
         assert 'kernmesh_pressure_nodes{level="pressed",resource="Node_cpu1"} 1.0' in metrics
         assert 'kernmesh_pressure_writes_total{result="written"} 1.0' in metrics
         assert 'kernmesh_pressure_stale{source="prometheus"} 0.0' in metrics
+        # it asks and serves from here on, and can do nothing else
+        for mechanism in MECHANISMS:
+            assert f'{IN_FORCE}{{mechanism="{mechanism}"}} 1.0' in metrics
+        assert "kernmesh_capability_effective{" not in metrics
         assert "kernmesh_pressure_leader 1.0" in metrics
         eventually(lambda: get(f"{url}/-/ready") == "kernmesh is ready.\n")
         process.send_signal(signal.SIGTERM)

@@ -23,6 +23,7 @@ from starlette.types import Message
 
 from exporter.config import Duration, schema_of
 from exporter.errors import ConfigError
+from exporter.privileges.inforce import IN_FORCE, MECHANISMS
 from pingmesh.controller_config import (
     ControllerConfig,
     Probing,
@@ -368,6 +369,9 @@ def test_a_controller_serves_follows_its_files_and_ends(tmp_path: Path) -> None:
             running.get("/pinglist/c")
         assert running.sample("kernmesh_controller_members") == 2
         assert running.sample('kernmesh_controller_pinglists_served_total{code="404"}') == 1
+        for mechanism in MECHANISMS:  # it serves from here on, and can do nothing else
+            assert running.sample(f'{IN_FORCE}{{mechanism="{mechanism}"}}') == 1
+        assert "kernmesh_capability_effective{" not in running.get("/metrics")
 
         inventory.write_text(TWO + "  c: {ips: ['::3']}\n")
         running.wait_for(r'msg="members changed" members=3')
