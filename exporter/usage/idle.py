@@ -26,6 +26,9 @@ ENOUGH_SAMPLES = 3
 LONGEST_SAMPLE = 60.0  # seconds that one sample may stand for
 # Weights grow as time goes on; beyond this they are written down anew, against a later reference.
 _MOST_HALF_LIVES = 100.0
+# Of what was saved: beyond these it is no memory, no weight, and no bucket of either.
+_LARGEST = 1e20
+_LAST_BUCKET = 2000
 
 
 class Reserve(NamedTuple):
@@ -163,10 +166,17 @@ class Prediction:
     def load(self, data: bytes, at: float, wall: float) -> None:
         """As old as the wall clock says; where that was set back, as if saved just now. Raises
         ValueError where the data are not what `save` wrote."""
-        saved = msgspec.json.decode(data, type=Saved)
+        try:
+            saved = msgspec.json.decode(data, type=Saved)
+        except RecursionError as error:
+            raise ValueError(str(error)) from error
         numbers = (saved.wall, saved.peak, saved.peak_age, *saved.cpu.values(),
                    *saved.memory.values())  # fmt: skip
-        if not all(math.isfinite(number) and number >= 0 for number in numbers):
+        buckets = (*saved.cpu, *saved.memory)
+        if not (
+            all(0 <= number <= _LARGEST for number in numbers)
+            and all(0 <= bucket <= _LAST_BUCKET for bucket in buckets)
+        ):
             raise ValueError("a number in it makes no sense")
         age = max(wall - saved.wall, 0.0)
         self._cpu.restore(saved.cpu, at - age)

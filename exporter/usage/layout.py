@@ -17,6 +17,7 @@ import msgspec
 VERSION = 1
 PAGE = 4096
 ROW_HEAD = struct.Struct("<ddII")  # elapsed, wall, directory's generation, checksum of the row
+LONGEST_SECONDS = 1e11  # of anything: the year 5138
 EMPTY_ELAPSED = 0.0  # of rows never written: a file begins as zeros
 _MAGIC = b"kernmesh usage\r\n"  # CR LF: a copy made as text is noticed
 _HEADER = struct.Struct("<16sIIIId")
@@ -87,7 +88,7 @@ def read_header(data: bytes, size: int) -> Shape:
     if _CRC.unpack_from(data, _HEADER.size)[0] != crc32(data[: _HEADER.size]):
         raise Refused("the header's checksum is wrong")
     shape = Shape(interval, rows, columns, directory)
-    if columns % 2 or directory % PAGE or rows < 1:
+    if columns % 2 or directory % PAGE or rows < 1 or not 0 < interval < LONGEST_SECONDS:
         raise Refused("the header makes no sense")
     if size != shape.size:
         raise Refused(f"{size} bytes long, want {shape.size}")
@@ -115,9 +116,11 @@ def read_directories(data: memoryview, shape: Shape) -> tuple[int, Directory]:
         if length == 0 or length > shape.directory or crc32(body, generation) != check:
             continue
         try:
-            found.append((generation, msgspec.msgpack.decode(body, type=Directory)))
+            decoded = msgspec.msgpack.decode(body, type=Directory)
         except (ValueError, RecursionError):
             continue
+        if abs(decoded.epoch) < LONGEST_SECONDS:
+            found.append((generation, decoded))
     if not found:
         raise Refused("no directory of series in it is whole")
     return max(found, key=lambda each: each[0])
@@ -142,4 +145,6 @@ def read_row(data: memoryview, shape: Shape, slot: int, generation: int) -> RowH
     values = data[start + ROW_HEAD.size : start + shape.pitch]
     if made_with > generation or row_checksum(elapsed, wall, made_with, values) != check:
         raise Refused("torn row")
+    if not (0 < elapsed < LONGEST_SECONDS and 0 <= wall < LONGEST_SECONDS):
+        raise Refused("row of no time")  # no later one could come after it
     return RowHead(elapsed, wall)

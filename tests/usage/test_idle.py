@@ -211,8 +211,14 @@ def test_after_days_of_being_off_what_was_before_weighs_less(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"{", b"[]", b'{"wall": "x"}', b'{"wall":-1,"samples":1,"cpu":{},"memory":{},'
-                b'"peak":0,"peak_age":0}'],
+    "content",
+    [
+        b"", b"{", b"[]", b'{"wall": "x"}', b'{"x":' + b"[" * 5000,
+        b'{"wall":-1,"samples":1,"cpu":{},"memory":{},"peak":0,"peak_age":0}',
+        b'{"wall":1,"samples":9,"cpu":{"0":1e308,"1":1e308},"memory":{},"peak":0,"peak_age":0}',
+        b'{"wall":1,"samples":9,"cpu":{"99999":1},"memory":{},"peak":0,"peak_age":0}',
+        b'{"wall":1,"samples":9,"cpu":{},"memory":{"-1":1},"peak":0,"peak_age":0}',
+    ],
 )  # fmt: skip
 def test_a_file_that_makes_no_sense_is_set_aside(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, content: bytes

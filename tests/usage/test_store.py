@@ -365,6 +365,43 @@ class TestMistrust:
         assert list(store.window(GAUGE, DAY).values) == list(range(50))
         store.close()
 
+    @pytest.mark.parametrize("elapsed", [math.nan, math.inf, -1.0, 1e300])
+    @pytest.mark.parametrize("wall", [0.0, math.nan, math.inf, -1.0, 1e300])
+    def test_rows_of_no_time_are_left_out_and_others_go_on(
+        self, path: Path, elapsed: float, wall: float
+    ) -> None:
+        """With their checksums: after one at infinity no other would ever be later."""
+        data = bytearray(path.read_bytes())
+        shape = layout.read_header(bytes(data), len(data))
+        for slot, pair in ((3, (elapsed, 0.0)), (4, (50.0, wall or math.nan))):
+            at = shape.first_row + slot * shape.pitch
+            values = bytes(data[at + layout.ROW_HEAD.size : at + shape.pitch])
+            check = layout.row_checksum(*pair, 1, values)
+            layout.ROW_HEAD.pack_into(data, at, *pair, 1, check)
+        path.write_bytes(data)
+        store, _ = open_file(path, 10.0, 1000.0, later(500))
+        assert list(store.window(GAUGE, DAY).values) == [0, 1, 2, *range(5, 50)]
+        assert store.put(START.monotonic + 510, 0.0, {GAUGE: 1.0})
+        store.close()
+
+    @pytest.mark.parametrize("interval", [math.nan, math.inf, 0.0, -1.0, 1e300])
+    def test_a_header_of_no_interval_is_not_trusted(self, path: Path, interval: float) -> None:
+        data = path.read_bytes()
+        shape = layout.read_header(data, len(data))
+        changed = layout.pack_header(shape._replace(interval=interval))
+        with pytest.raises(Refused, match="makes no sense"):
+            layout.read_header(changed, len(data))
+
+    @pytest.mark.parametrize("epoch", [math.nan, -math.inf, 1e300])
+    def test_a_directory_of_no_time_is_none(self, path: Path, epoch: float) -> None:
+        data = bytearray(path.read_bytes())
+        shape = layout.read_header(bytes(data), len(data))
+        packed = layout.pack_directory(layout.Directory("boot", epoch, {}), 9)
+        for start in (layout.PAGE, layout.PAGE + shape.directory):
+            data[start : start + len(packed)] = packed
+        with pytest.raises(Refused):
+            layout.read_directories(memoryview(data), shape)
+
     def test_half_a_directory_leaves_the_one_before(self, path: Path) -> None:
         data = bytearray(path.read_bytes())
         shape = layout.read_header(bytes(data), len(data))
