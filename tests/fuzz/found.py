@@ -84,7 +84,7 @@ FOUND = (
     Found(
         "kube",
         "an API's error nested without end, or its answer of no UTF-8, raised out of the client "
-        "and ended the watch for good",
+        "as what nobody waits for",
         "tests/kube/test_client.py::test_whatever_is_wrong_is_one_typed_error",
     ),
     Found(
@@ -104,8 +104,8 @@ FOUND = (
     ),
     Found(
         "metrics",
-        "a Prometheus that answered a bound that is no number, or nested without end, ended the "
-        "reading of the mesh",
+        "a Prometheus that answered a bound that is no number, or nested without end, cost "
+        "the whole reading of the mesh",
         "tests/pingmesh/test_mesh_results.py::"
         "test_a_prometheus_that_answers_badly_gives_nothing_and_says_why",
     ),
@@ -118,5 +118,22 @@ FOUND = (
         "requests",
         "/mesh and /mesh.json asked for a part beyond the end of a rack answered 500",
         "tests/pingmesh/test_mesh_page.py::test_an_offset_that_is_none_or_beyond_the_end_is_said",
+    ),
+    Found(
+        "state",
+        "a recording whose rows are of no time (NaN, infinity, the year 10,000) was a traceback of "
+        "`kernmesh replay`; an agent that opened one stored nothing any more",
+        "tests/usage/test_store.py::test_rows_of_no_time_are_left_out_and_others_go_on",
+    ),
+    Found(
+        "state",
+        "a header of no interval and a directory of no epoch were believed",
+        "tests/usage/test_store.py::test_a_header_of_no_interval_is_not_trusted",
+    ),
+    Found(
+        "state",
+        "saved predictions with weights or buckets beyond all reason, or nested without end, were "
+        "loaded or raised, where they are to be set aside",
+        "tests/usage/test_idle.py::test_a_file_that_makes_no_sense_is_set_aside",
     ),
 )

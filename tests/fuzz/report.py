@@ -35,7 +35,8 @@ def section() -> str:
     still = "".join(f"\n- `{line}`" for line in left)
     return (
         f"{table}\n{state}{still}\n\n### What was found, and mended\n\n"
-        f"In brackets the test that holds it since.\n\n{found}\n"
+        "By the fuzzer, or by reading what stands beside what it had found. In brackets the test "
+        f"that holds it since.\n\n{found}\n"
     )
 
 
