@@ -42,6 +42,11 @@ if TYPE_CHECKING:
 # So that a render thread does not keep the loop waiting for Python's default 5 ms.
 SWITCH_INTERVAL_SECONDS = 0.0002
 
+_NOT_NAMED = (
+    "files in folders that the configuration did not name at the start take a restart "
+    "(Landlock, docs/privileges.md)"
+)
+
 C = TypeVar("C")
 Show = Callable[[str], None]
 """Gets the one screen that says what is on, once that is known."""
@@ -179,6 +184,8 @@ class Role(ABC, Generic[C]):
                 self.reloads.failed(error.lines[0])
                 for line in error.lines:
                     log.error("reload refused: %s", line)
+                if self.privileges.hides_files and any("denied" in line for line in error.lines):
+                    log.error("reload refused: %s", _NOT_NAMED)
                 raise
             self._notes = tuple(
                 f"{key} has changed, which takes effect when kernmesh is restarted"

@@ -37,7 +37,8 @@ def no_bpf(lib: Libbpf, host: HostFs) -> str | None:
     return f"not permitted although this process has the capabilities ({because})"
 
 
-def _capable(status: Path = Path("/proc/self/status")) -> bool:
+def _capable(status: Path = Path("/proc/thread-self/status")) -> bool:
+    """Of this thread: others may have let go of theirs."""
     return may_use_bpf(effective_capabilities(status.read_text()) or frozenset())
 
 
@@ -71,7 +72,7 @@ def btf_to_name(host: HostFs) -> str | None:
     asks for the modules' BTF too, which takes CAP_SYS_ADMIN (kernel/bpf/syscall.c,
     BPF_BTF_GET_FD_BY_ID), and what relocates is refused with it. None: libbpf finds all itself."""
     file = host.sys / "kernel/btf/vmlinux"
-    status = Path("/proc/self/status").read_text()
+    status = Path("/proc/thread-self/status").read_text()
     if CAP_SYS_ADMIN in (effective_capabilities(status) or ()) or not file.exists():
         return None
     return str(file)

@@ -18,6 +18,7 @@ from exporter.privileges import calls, capabilities, inforce, landlock, seccomp
 from exporter.privileges.capabilities import NUMBERS
 from exporter.privileges.inforce import InForce
 from exporter.privileges.landlock import Places
+from exporter.privileges.strays import Strays
 
 if TYPE_CHECKING:
     from prometheus_client import Metric
@@ -54,6 +55,7 @@ class Privileges:
         self._left_out: dict[str, str] = {}
         self._kept: frozenset[int] | None = None
         self._outside: frozenset[int] | None = None
+        self._strays = Strays(())
 
     def confine(self, needs: Needs) -> None:
         """This thread, and those that it starts from now on. Raises nothing."""
@@ -67,6 +69,7 @@ class Privileges:
             self._leave_out("landlock", needs.all_files)
         elif self._try("landlock", lambda: _restrict(needs.places)):
             self._outside = others
+            self._strays = Strays((*needs.places.read, *needs.places.write))
         if self._outside is None:
             # It would open every file there is.
             wanted -= {_READ_SEARCH}
@@ -87,6 +90,10 @@ class Privileges:
         if self._said:
             log.info("privileges dropped", extra={"in_force": there, "capabilities": names})
 
+    @property
+    def hides_files(self) -> bool:
+        return self._outside is not None
+
     def in_force(self) -> InForce:
         """Asks the kernel."""
         return inforce.look(self._kept, self._outside)
@@ -99,6 +106,11 @@ class Privileges:
     def problems(self) -> Iterator[str]:
         for mechanism, reason in self._left_out.items():
             yield f"privileges: {mechanism} is not in force: {reason}"
+        for path in self._strays.found():
+            yield (
+                f"{path} was replaced since the start, and Landlock keeps the new one from being "
+                "read: restart kernmesh"
+            )
 
     def _settled(self) -> InForce:
         """What is in force when threads that have just ended are gone from the kernel, too."""
