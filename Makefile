@@ -16,7 +16,7 @@ TEST_PACKAGES := openssl bpftool util-linux procps binutils gcc libc6-dev iprout
 # To test on other kernels: emulated machines and what their root file systems are made of.
 QEMU_PACKAGES := qemu-system-x86 busybox-static xz-utils e2fsprogs iproute2
 
-.PHONY: help setup version run test test-image test-wheel test-signing manifests sbom audit test-cluster test-qemu test-qemu-bcc qemu-packages packages test-packages bpf format lint types unit bench fuzz experiment soak lock clean
+.PHONY: help setup version run test test-image test-wheel test-signing test-systemd manifests sbom audit test-cluster test-qemu test-qemu-bcc qemu-packages packages test-packages bpf format lint types unit bench fuzz experiment soak lock clean
 
 help:
 	@echo 'make run    set up and start the agent in the foreground (root: everything; else: what needs no root)'
@@ -26,6 +26,7 @@ help:
 	@echo 'make test-cluster  the Kubernetes scenarios against a real kube-apiserver (builds it once)'
 	@echo 'make test-wheel   the wheel built twice, installed and run on each Python that is here (minutes)'
 	@echo 'make test-image   the image by the Dockerfile without Docker, run as the chart runs it (minutes)'
+	@echo 'make test-systemd  installed as docs/deploy.md says and run by a real systemd (minutes)'
 	@echo 'make test-signing  an image signed and verified with cosign, as docs/verify.md says'
 	@echo 'make manifests    deploy/manifests and the values'"'"' schema and table anew, out of the chart'
 	@echo 'make audit  what is known against the locked packages and this code (needs the network, or ADVISORIES=DIR)'
@@ -207,6 +208,11 @@ test-image: setup test-packages $(VENV)/.installed-dev $(CACHE)/peers/.emulator
 
 manifests: setup $(VENV)/.installed-dev
 	@$(BIN)/python -m tests.deploy
+
+# docs/deploy.md's way to a host, in a systemd that is process 1 of a chroot (root).
+test-systemd: setup $(VENV)/.installed-dev
+	$(call install_packages,debootstrap)
+	$(BIN)/python -m tests.deploy.booted
 
 # docs/verify.md's commands with a real cosign and a real registry, on the loopback.
 test-signing: setup $(VENV)/.installed-dev
