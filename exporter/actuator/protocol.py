@@ -5,13 +5,15 @@ told once, in Start, by whoever started the process.
 """
 
 import math
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct
 
 MOST_BYTES = 65_536
 MOST_PIDS = 512
+
+T = TypeVar("T")
 
 Name = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f]+$")]
 Path = Annotated[str, Meta(min_length=1, max_length=4096, pattern=r"^[^\x00]+$")]
@@ -175,7 +177,7 @@ def read_request(data: bytes) -> AnyRequest:
     """Raises ValueError, in one line, for whatever is none."""
     if len(data) > MOST_BYTES:
         raise ValueError(f"{len(data)} bytes, want at most {MOST_BYTES}")
-    request: AnyRequest = _requests.decode(data)
+    request: AnyRequest = _decoded(_requests, data)
     if isinstance(request, Set):
         known = LIMITS[request.knob]
         if request.limits.keys() - known or (known and not request.limits):
@@ -188,11 +190,21 @@ def read_request(data: bytes) -> AnyRequest:
 
 
 def read_start(data: bytes) -> Start:
-    return _start.decode(data)
+    """Raises ValueError."""
+    return _decoded(_start, data)
 
 
 def read_answer(data: bytes) -> Answer:
-    return _answers.decode(data)
+    """Raises ValueError."""
+    return _decoded(_answers, data)
+
+
+def _decoded(decoder: "msgspec.json.Decoder[T]", data: bytes) -> T:
+    """What is nested without end is passed over until a tag or a key tells what it is."""
+    try:
+        return decoder.decode(data)
+    except RecursionError as error:
+        raise ValueError(str(error)) from error
 
 
 def encode(message: AnyRequest | Start | Answer) -> bytes:
