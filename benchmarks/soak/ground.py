@@ -7,6 +7,7 @@ import contextlib
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -73,8 +74,14 @@ class Ground:
 @contextlib.contextmanager
 def ground(agents: tuple[str, ...]) -> Iterator[Ground]:
     """Made anew, and gone at the end. The disk is mounted for this process and its children only,
-    so it is gone with them. Raises SystemExit where this machine has no cgroups."""
+    so it is gone with them. Raises SystemExit where this machine has no cgroups, or another soak
+    runs on it."""
     made = Ground(CACHE, Cgroups(places(HostFs())))
+    lock = socket.socket(socket.AF_UNIX)  # gone with the process, however that ends
+    try:
+        lock.bind(f"\0{TOP}")
+    except OSError:
+        raise SystemExit("soak: another one is running on this machine") from None
     take_away(made)
     shutil.rmtree(made.folder / "work", ignore_errors=True)
     (made.folder / "work").mkdir(parents=True)
@@ -87,6 +94,7 @@ def ground(agents: tuple[str, ...]) -> Iterator[Ground]:
         yield made
     finally:
         take_away(made)
+        lock.close()
 
 
 def take_away(made: Ground) -> None:

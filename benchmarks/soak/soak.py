@@ -156,24 +156,25 @@ class _Soak:
         until = time.monotonic() + READY_SECONDS
         while not what():
             if time.monotonic() > until or (child and not self._children[child].runs):
-                log = self._children[child].log.read_text() if child else ""
+                files = [s.life.log for s in self._subjects.values()] if not child else []
+                files += [self._children[child].log] if child else []
+                log = "\n".join(each.read_text()[-1000:] for each in files)
                 raise Failed(f"{name} did not begin within {READY_SECONDS:.0f} s\n{log[-2000:]}")
             time.sleep(0.05)
 
     def _event(self, text: str) -> None:
         print(json.dumps({"at": time.monotonic(), "event": text}), file=self._events)
 
+    def _all_ready(self) -> bool:
+        for subject in self._subjects.values():
+            if subject.died():
+                self._event(f"{subject.name} {subject.lives[-2].how}")
+        return all(subject.life.ready is not None for subject in self._subjects.values())
+
     # --- the load
 
     def run(self, seconds: float) -> Outcome:
-        self._wait(
-            lambda: all(s.life.ready is not None or not s.runs for s in self._subjects.values()),
-            "the agents",
-        )
-        for subject in self._subjects.values():
-            if not subject.runs:
-                log = subject.life.log.read_text()
-                raise Failed(f"agent {subject.name} ended ({subject.code})\n{log[-2000:]}")
+        self._wait(self._all_ready, "the agents")
         self._say.restart()
         self._say(f"both agents are ready; {seconds / 60:g} minutes of load begin")
         began = time.monotonic()
