@@ -8,6 +8,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from exporter.actuator.cgroups import Roots, hierarchies
@@ -67,7 +68,8 @@ def _ask(pid: int, journal: Path, say: Callable[[str], None]) -> bool:
             "undo: a running agent has the journal, and cannot be reached from here"
             " (another PID namespace): stop it, which puts all back"
         )
-    os.kill(pid, signal.SIGUSR1)
+    with suppress(ProcessLookupError):  # it has just ended, which puts all back as well
+        os.kill(pid, signal.SIGUSR1)
     until = time.monotonic() + _PATIENCE_SECONDS
     while journal.exists() and time.monotonic() < until:
         time.sleep(_LOOK_SECONDS)

@@ -27,6 +27,8 @@ MAX_BYTES = 1 << 20
 SECTION = "agents"
 PATIENCE, SELDOM = 3, 6
 """After so many failures in a row an agent is asked in one of so many rounds."""
+STUCK = 8
+"""Rounds in which an agent's detection, which ticks every second, says the same time: it hangs."""
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +57,13 @@ _STATISTICS = msgspec.json.Decoder(dict[str, float])
 _INTERFERENCE = msgspec.json.Decoder(_Interference)
 
 
+class _Tick(NamedTuple):
+    """The time that a node's detection said, and the round in which it said so first."""
+
+    time: float
+    round: int
+
+
 class Place(NamedTuple):
     host: str
     port: int
@@ -71,6 +80,7 @@ class AgentSource:
         self._manner = PLAIN
         self._stamps: Mapping[str, Stamp] = {}
         self._failures: dict[str, int] = {}
+        self._ticks: dict[str, _Tick] = {}
         self._rounds = 0
         self.statistics: Mapping[str, Mapping[str, float]] = {}
         self.evictions: Mapping[str, Sequence[Request]] = {}
@@ -108,17 +118,18 @@ class AgentSource:
                     resource: found.get(gauge) for resource, gauge in self._gauges.items()
                 }
                 if wants is not None:
-                    early = wants.enabled and wants.time == 0
-                    of_node[SCHEDULE] = None if early else float(wants.schedule)
-                    if wants.evictions:
+                    knows = not wants.enabled or self._ticks_on(node, wants.time)
+                    of_node[SCHEDULE] = float(wants.schedule) if knows else None
+                    if wants.evictions and knows:
                         evictions[node] = wants.evictions
                 values[node] = of_node
 
         async with asyncio.TaskGroup() as group:
             for _ in range(min(self._config.concurrency, len(places))):
                 group.create_task(worker())
-        for node in [each for each in self._failures if each not in places]:
-            del self._failures[node]
+        for known in (self._failures, self._ticks):
+            for node in [each for each in known if each not in places]:
+                del known[node]
         if reasons and reasons != self.reasons:
             most, count = reasons.most_common(1)[0]
             log.info("%d of %d agents fail: %s (%d)", reasons.total(), len(places), most, count)
@@ -133,6 +144,13 @@ class AgentSource:
             self._stamps = seen.stamps
         name = self._config.tls.server_name or ""
         return Manner(context, name, seen.headers, SECTION)
+
+    def _ticks_on(self, node: str, time: float) -> bool:
+        """False before its first tick, and where the last was too long ago to be gone by."""
+        before = self._ticks.get(node)
+        if before is None or before.time != time:
+            before = self._ticks[node] = _Tick(time, self._rounds)
+        return time != 0 and self._rounds - before.round < STUCK
 
     def _is_due(self, node: str) -> bool:
         if self._failures.get(node, 0) < PATIENCE:

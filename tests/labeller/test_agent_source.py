@@ -6,8 +6,9 @@ import pytest
 from exporter.config import Duration
 from exporter.interference.answer import Asked, answer
 from exporter.interference.board import Board
-from exporter.labeller.agent_source import PATIENCE, SELDOM, AgentSource, Place, Request
+from exporter.labeller.agent_source import PATIENCE, SELDOM, STUCK, AgentSource, Place, Request
 from exporter.labeller.config import Agents
+from exporter.pressure.deciding import SCHEDULE
 from tests.labeller.answering import answering, as_json, http, run
 
 GAUGES = {"cpu": "cpu_usage_active"}
@@ -48,6 +49,29 @@ def test_an_agent_that_answers_badly_is_one_unknown_node(bad: bytes | None, why:
             assert await agents.read(places(port)) == {"node-1": {"cpu": 42.5}}
         assert agents.failing == 1
         assert [why in reason for reason in agents.reasons] == [True]
+
+    run(test)
+
+
+def test_a_detection_that_hangs_is_unknown_and_nobody_is_evicted_by_its_word() -> None:
+    async def test() -> None:
+        agents, time = source(), 1.0
+        pod = {"namespace": "batch", "pod": "train", "uid": "u"}
+
+        def reply(at: str, path: str) -> bytes:
+            if path == "/statistics":
+                return GOOD
+            return as_json({"enabled": True, "time": time, "schedule": True, "evictions": [pod]})
+
+        async with answering(reply) as port:
+            found = [(await agents.read(places(port, 1)))["node-0"] for _ in range(STUCK)]
+            assert [each[SCHEDULE] for each in found] == [1.0] * STUCK
+            assert agents.evictions["node-0"]
+            assert (await agents.read(places(port, 1)))["node-0"] == {"cpu": 42.5, SCHEDULE: None}
+            assert not agents.evictions
+            time = 2.0
+            assert (await agents.read(places(port, 1)))["node-0"][SCHEDULE] == 1.0
+            assert agents.evictions
 
     run(test)
 
