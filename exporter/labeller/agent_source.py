@@ -118,9 +118,9 @@ class AgentSource:
                     resource: found.get(gauge) for resource, gauge in self._gauges.items()
                 }
                 if wants is not None:
-                    knows = not wants.enabled or self._ticks_on(node, wants.time)
-                    of_node[SCHEDULE] = float(wants.schedule) if knows else None
-                    if wants.evictions and knows:
+                    hangs, early = self._hangs(node, wants), wants.enabled and not wants.time
+                    of_node[SCHEDULE] = None if hangs or early else float(wants.schedule)
+                    if wants.evictions and not hangs:
                         evictions[node] = wants.evictions
                 values[node] = of_node
 
@@ -145,12 +145,11 @@ class AgentSource:
         name = self._config.tls.server_name or ""
         return Manner(context, name, seen.headers, SECTION)
 
-    def _ticks_on(self, node: str, time: float) -> bool:
-        """False before its first tick, and where the last was too long ago to be gone by."""
+    def _hangs(self, node: str, wants: _Interference) -> bool:
         before = self._ticks.get(node)
-        if before is None or before.time != time:
-            before = self._ticks[node] = _Tick(time, self._rounds)
-        return time != 0 and self._rounds - before.round < STUCK
+        if before is None or before.time != wants.time:
+            before = self._ticks[node] = _Tick(wants.time, self._rounds)
+        return wants.enabled and self._rounds - before.round >= STUCK
 
     def _is_due(self, node: str) -> bool:
         if self._failures.get(node, 0) < PATIENCE:
