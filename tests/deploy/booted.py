@@ -82,8 +82,7 @@ def booted(root: Path) -> Iterator[Callable[..., str]]:
         return run(*enter, "env", "-i", path, *words)
 
     try:
-        _until(lambda: "systemd" in within("cat", "/proc/1/comm"))
-        within("systemctl", "is-system-running", "--wait")
+        _until(lambda: "running" in within("systemctl", "is-system-running", "--wait"))
         yield within
     finally:
         outer.kill()

@@ -104,7 +104,8 @@ def as_if_for_these_headers(tmp_path: Path) -> HostFs:
     headers = kernel_headers.find(HostFs(), os.uname().release)
     assert headers is not None
     release = f"{headers.release}\n"
-    return fake_host(tmp_path, {"proc/sys/kernel/osrelease": release})._replace(root=Path("/"))
+    host = fake_host(tmp_path, {"proc/sys/kernel/osrelease": release})
+    return host._replace(root=Path("/"), own=Path("/"))
 
 
 def test_without_btf_headers_of_the_running_kernel_tell_its_types(
