@@ -41,7 +41,7 @@ def main() -> int:
         authority = config["clusters"][0]["cluster"]["certificate-authority"]
         token = config["users"][0]["user"]["token"]
         context = create_default_context(cafile=authority)
-        for thing in rendered(EVERYTHING):
+        for thing in (*rendered(EVERYTHING), *rendered(EVERYTHING, hooks=True)):
             if "namespace" in thing["metadata"]:
                 thing["metadata"]["namespace"] = "default"
             if thing["apiVersion"] == "policy/v1":  # 1.21 and newer; of the same fields
