@@ -18,6 +18,7 @@ from exporter.privileges import calls, capabilities, inforce, landlock, seccomp
 from exporter.privileges.capabilities import NUMBERS
 from exporter.privileges.inforce import InForce
 from exporter.privileges.landlock import Places
+from exporter.privileges.places import UNWATCHED
 from exporter.privileges.strays import Strays
 
 if TYPE_CHECKING:
@@ -69,7 +70,8 @@ class Privileges:
             self._leave_out("landlock", needs.all_files)
         elif self._try("landlock", lambda: _restrict(needs.places)):
             self._outside = others
-            self._strays = Strays((*needs.places.read, *needs.places.write))
+            read = set(needs.places.read) - UNWATCHED
+            self._strays = Strays(sorted(read))
         if self._outside is None:
             # It would open every file there is.
             wanted -= {_READ_SEARCH}

@@ -27,13 +27,13 @@ _PROGRAMS = (
     "/lib64",
     "/libx32",
     "/bin",
-    "/opt",
     "/nix/store",
     "/gnu/store",
 )
 # The C library's and OpenSSL's, by file: what else is in /etc is nobody's business.
+_RESOLVERS = ("resolv.conf", "hosts", "nsswitch.conf", "gai.conf", "host.conf")
 _SETTINGS = (
-    *("resolv.conf", "hosts", "nsswitch.conf", "gai.conf", "host.conf", "services", "protocols"),
+    *("services", "protocols"),
     *("passwd", "group", "localtime", "timezone", "machine-id", "os-release", "ld.so.cache"),
     *("ld.so.conf", "ld.so.conf.d", "mime.types", "ssl/openssl.cnf", "ssl/cert.pem", "ssl/certs"),
     *(
@@ -50,12 +50,14 @@ _OTHERS = (
     *("/var/lib/ca-certificates", "/var/lib/extrausers", "/dev/urandom", "/dev/random"),
 )
 NULL = Path("/dev/null")
+UNWATCHED = frozenset((NULL, *(Path("/etc", name) for name in _SETTINGS), *map(Path, _OTHERS)))
+"""Read at the start, or never: where another file takes their place, nothing is lost."""
 
 
 def everywhere(host: HostFs) -> Iterator[Path]:
     """What any role reads: of Python and the C library some is read late."""
     yield from map(Path, _PROGRAMS)
-    yield from (Path("/etc", name) for name in _SETTINGS)
+    yield from (Path("/etc", name) for name in (*_RESOLVERS, *_SETTINGS))
     yield from map(Path, _OTHERS)
     library = str(Path(os.__file__).parent)
     yield from map(Path, [library, sys.prefix, sys.base_prefix, *_import_folders()])
@@ -65,7 +67,8 @@ def everywhere(host: HostFs) -> Iterator[Path]:
     for name in ("SSL_CERT_FILE", "SSL_CERT_DIR", "OPENSSL_CONF"):
         if value := os.environ.get(name):
             yield Path(value)
-    yield from (host.proc, host.sys, host.cgroup)
+    # Our own threads and descriptors are in /proc, wherever the host's is.
+    yield from (Path("/proc"), Path("/sys"), host.proc, host.sys, host.cgroup)
 
 
 def _import_folders() -> Iterator[str]:
