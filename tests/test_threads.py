@@ -1,5 +1,5 @@
-"""A blocking call beside the loop: its result, its error, nobody waiting for it at exit; threads that
-last, and one that stays apart."""
+"""A blocking call beside the loop: its result, its error, nobody waiting for it at exit; threads
+that last, and one that stays apart."""
 
 import asyncio
 import subprocess
