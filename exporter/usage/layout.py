@@ -23,6 +23,7 @@ _MAGIC = b"kernmesh usage\r\n"  # CR LF: a copy made as text is noticed
 _HEADER = struct.Struct("<16sIIIId")
 _PART = struct.Struct("<III")  # a directory's generation, length, checksum
 _CRC = struct.Struct("<I")
+_MOST_GENERATIONS = 1 << 31  # one a second for 68 years, and room for as many in 32 bits
 _CHECKED_HEAD = struct.Struct("<ddI")
 
 
@@ -114,6 +115,8 @@ def read_directories(data: memoryview, shape: Shape) -> tuple[int, Directory]:
         generation, length, check = _PART.unpack_from(data, start)
         body = data[start + _PART.size : start + _PART.size + length]
         if length == 0 or length > shape.directory or crc32(body, generation) != check:
+            continue
+        if generation > _MOST_GENERATIONS:
             continue
         try:
             decoded = msgspec.msgpack.decode(body, type=Directory)

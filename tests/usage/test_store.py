@@ -392,11 +392,15 @@ class TestMistrust:
         with pytest.raises(Refused, match="makes no sense"):
             layout.read_header(changed, len(data))
 
-    @pytest.mark.parametrize("epoch", [math.nan, -math.inf, 1e300])
-    def test_a_directory_of_no_time_is_none(self, path: Path, epoch: float) -> None:
+    @pytest.mark.parametrize(
+        ("epoch", "generation"), [(math.nan, 9), (-math.inf, 9), (1e300, 9), (0.0, 0xFFFFFFFF)]
+    )
+    def test_a_directory_of_no_time_or_after_which_none_can_come_is_none(
+        self, path: Path, epoch: float, generation: int
+    ) -> None:
         data = bytearray(path.read_bytes())
         shape = layout.read_header(bytes(data), len(data))
-        packed = layout.pack_directory(layout.Directory("boot", epoch, {}), 9)
+        packed = layout.pack_directory(layout.Directory("boot", epoch, {}), generation)
         for start in (layout.PAGE, layout.PAGE + shape.directory):
             data[start : start + len(packed)] = packed
         with pytest.raises(Refused):
