@@ -133,8 +133,10 @@ FOUND = (
     ),
     Found(
         "state",
-        "a header of no interval and a directory of no epoch were believed",
-        "tests/usage/test_store.py::test_a_header_of_no_interval_is_not_trusted",
+        "a header of no interval was believed, and so was a directory of no epoch, or of a number "
+        "after which there is none: an agent could not write the next",
+        "tests/usage/test_store.py::"
+        "test_a_directory_of_no_time_or_after_which_none_can_come_is_none",
     ),
     Found(
         "state",
