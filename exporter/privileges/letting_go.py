@@ -12,8 +12,10 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
+from exporter.errors import NoData
 from exporter.privileges import calls, capabilities, inforce, landlock, seccomp
 from exporter.privileges.capabilities import NUMBERS
 from exporter.privileges.inforce import InForce
@@ -63,7 +65,9 @@ class Privileges:
         if not self.drop:
             return
         self._needs = needs
-        others = inforce.threads() - {threading.get_native_id()}
+        others: frozenset[int] = frozenset()
+        with suppress(OSError):  # then nothing will be told to be in force
+            others = inforce.threads() - {threading.get_native_id()}
         wanted = needs.capabilities | (_for_maps() if needs.maps else frozenset())
         self._try("no_new_privs", calls.no_new_privileges)
         if needs.all_files:
@@ -83,7 +87,12 @@ class Privileges:
             return
         self._try("seccomp", lambda: _filter(self._needs))
         self.sealed = True
-        now = self._settled()
+        try:
+            now = self._settled()
+        except OSError as error:  # no /proc of our own: nobody can tell
+            for mechanism in inforce.MECHANISMS:
+                self._leave_out(mechanism, f"as far as is known: {_words(error)}")
+            return
         for mechanism, on in now.mechanisms().items():
             if not on and mechanism not in self._left_out:
                 self._leave_out(mechanism, "a thread is without it")
@@ -97,13 +106,16 @@ class Privileges:
         return self._outside is not None
 
     def in_force(self) -> InForce:
-        """Asks the kernel."""
+        """Asks the kernel. Raises OSError where it does not say."""
         return inforce.look(self._kept, self._outside)
 
     def collect(self) -> "Iterable[Metric]":
         from exporter.privileges.metrics import families  # not in the actuator's memory
 
-        return families(self.in_force())
+        try:
+            return families(self.in_force())
+        except OSError as error:
+            raise NoData(f"what is in force is not told: {_words(error)}") from None
 
     def problems(self) -> Iterator[str]:
         for mechanism, reason in self._left_out.items():
@@ -193,5 +205,8 @@ def _for_maps() -> frozenset[int]:
     os.close(fd)
     if not any(needed):
         return frozenset()
-    now = capabilities.held(inforce.fields_of(threading.get_native_id()))
+    try:
+        now = capabilities.held(inforce.fields_of(threading.get_native_id()))
+    except OSError:
+        return frozenset()
     return frozenset({_BPF if _BPF in now.permitted else _SYS_ADMIN})
