@@ -98,12 +98,13 @@ def test_one_that_was_never_begun_is_joined_at_once_and_never_will_be() -> None:
 def test_what_stays_apart_runs_in_one_thread_until_its_end() -> None:
     async def play() -> None:
         apart = Apart("t")
-        first = await apart.run(threading.get_ident, "a")
-        assert await apart.run(threading.get_ident, "b") == first != threading.get_ident()
+        first = await apart.run(threading.current_thread, "a")
+        assert await apart.run(threading.current_thread, "b") is first
+        assert first is not threading.current_thread()
         with pytest.raises(ValueError, match="x"):
             await apart.run(lambda: int("x"), "c")
         await apart.end()
-        assert await apart.run(threading.get_ident, "d") != first
+        assert await apart.run(threading.current_thread, "d") is not first
 
     asyncio.run(play())
 
