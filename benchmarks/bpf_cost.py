@@ -10,7 +10,7 @@ import contextlib
 import os
 import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
@@ -18,12 +18,15 @@ from benchmarks.programs import compile_bpf
 from benchmarks.tables import NO_GOAL, Table, met, show
 from exporter.ebpf.kernel import Options, load
 from exporter.ebpf.spec import HookSpec, Program, ProgramSpec
+from tests.switched import switched_on
 
 ROUNDS = 7
 CALLS = 1_000_000
 GOALS = {1: 0.7, 2: 0.5}
 """Of the ratio, by CPUs at it."""
 
+STATISTICS = "kernel/bpf_stats_enabled"
+"""The kernel's measuring of programs: Documentation/admin-guide/sysctl/kernel.rst."""
 ROWS, NOTHING, OURS, SHARED = (
     "record_rows",
     "record_nothing",
@@ -90,22 +93,11 @@ def cost_ns(target: Path, function: str, cpus: Sequence[int]) -> float:
     return ((after.run_time_ns or 0) - (before.run_time_ns or 0)) / runs
 
 
-@contextlib.contextmanager
-def statistics_on() -> Iterator[None]:
-    switch = Path("/proc/sys/kernel/bpf_stats_enabled")
-    before = switch.read_text()
-    switch.write_text("1")
-    try:
-        yield
-    finally:
-        switch.write_text(before)
-
-
 def measure() -> Table:
     """Needs root and two CPUs."""
     cpus = sorted(os.sched_getaffinity(0))[:2]
     found: dict[tuple[str, int], list[float]] = {}
-    with tempfile.TemporaryDirectory() as folder, statistics_on():
+    with tempfile.TemporaryDirectory() as folder, switched_on(STATISTICS):
         target = compile_bpf("recording", Path(folder))
         compile_load(Path(folder))
         for _ in range(ROUNDS):

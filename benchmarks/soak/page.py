@@ -8,9 +8,6 @@ PAGE = Path(__file__).resolve().parents[2] / "docs" / "reliability.md"
 BEGIN, END = "<!-- soak: begin -->", "<!-- soak: end -->"
 
 
-_NEW = f"# Reliability\n\n<!-- fuzz: begin -->\n<!-- fuzz: end -->\n\n{BEGIN}\n{END}\n"
-
-
 def within(page: str, text: str) -> str:
     """The page with `text` between the markers, which are added at the end where they are not."""
     if BEGIN not in page or END not in page:
@@ -21,5 +18,4 @@ def within(page: str, text: str) -> str:
 
 
 def write(table: Table) -> None:
-    page = PAGE.read_text() if PAGE.exists() else _NEW
-    PAGE.write_text(within(page, markdown(table)))
+    PAGE.write_text(within(PAGE.read_text(), markdown(table)))

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from benchmarks.bpf_cost import NOTHING, compile_load, cost_ns, statistics_on
+from benchmarks.bpf_cost import NOTHING, STATISTICS, compile_load, cost_ns
 from benchmarks.programs import compile_bpf
 from exporter.decoders.context import DecodeContext
 from exporter.ebpf.loaded import KernelProgram
@@ -25,6 +25,7 @@ from tests.programs.counting import Runs, counted, runs_of
 from tests.programs.ground import Ground, of_this_machine
 from tests.programs.loads import Want, load_for
 from tests.programs.tables import ALL, Outcome, put_between_marks, render
+from tests.switched import switched_on
 
 LEAST_RUNS = 50
 SECONDS_OF_RUNS = 1.0  # that a load is made again and again for, so that cost is no first run's
@@ -42,7 +43,7 @@ def main() -> int:
     if unknown:
         parser.error(f"no program {', '.join(sorted(unknown))}; there are {', '.join(files)}")
     wanted = [read_program(files[name]) for name in arguments.programs or files]
-    with statistics_on(), of_this_machine() as ground:
+    with switched_on(STATISTICS), of_this_machine() as ground:
         outcomes = list(_outcomes(wanted, ground))
         made = render(outcomes, _machine(), _floor_ns())
     print("\n\n".join(f"## {name}\n\n{part}" for name, part in made.items()))
